@@ -1,0 +1,28 @@
+# The target LibTorch::cpu: shared libraries and headers that tools/setup.sh took
+# out of the pinned wheels.  We do not use the wheel's own TorchConfig.cmake: it
+# insists on a CUDA toolkit even for a program that only uses the CPU.
+
+set(HEATKV_LIBTORCH_DIR ${PROJECT_SOURCE_DIR}/third_party/libtorch
+    CACHE PATH "Folder with torch/{include,lib} and nvidia/")
+if(NOT EXISTS ${HEATKV_LIBTORCH_DIR}/torch/lib/libtorch_cpu.so)
+  message(
+    FATAL_ERROR
+      "LibTorch is not in ${HEATKV_LIBTORCH_DIR}: run tools/setup.sh, or "
+      "configure with -DHEATKV_TORCH=OFF (preset 'core')")
+endif()
+
+add_library(LibTorch::cpu INTERFACE IMPORTED)
+target_include_directories(
+  LibTorch::cpu SYSTEM
+  INTERFACE ${HEATKV_LIBTORCH_DIR}/torch/include
+            ${HEATKV_LIBTORCH_DIR}/torch/include/torch/csrc/api/include)
+target_link_libraries(
+  LibTorch::cpu
+  INTERFACE ${HEATKV_LIBTORCH_DIR}/torch/lib/libtorch_cpu.so
+            ${HEATKV_LIBTORCH_DIR}/torch/lib/libc10.so)
+# libtorch_cpu.so finds the CUDA runtime beside itself when a program starts;
+# the linker must be told where to look for it.
+target_link_options(
+  LibTorch::cpu INTERFACE
+  -Wl,-rpath-link,${HEATKV_LIBTORCH_DIR}/nvidia/cu13/lib
+  -Wl,-rpath-link,${HEATKV_LIBTORCH_DIR}/torch/lib)

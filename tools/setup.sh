@@ -1,0 +1,118 @@
+#!/usr/bin/env bash
+# Installs what this machine still lacks to build, test and run HeatKV Server:
+# Debian packages, LibTorch (shared libraries and headers out of the pinned PyPI
+# wheels, into third_party/libtorch) and the Python packages of the tests (into
+# third_party/python).  Safe to interrupt and to run again: every step checks
+# what is there first, and every folder appears only when it is complete.
+#
+#   tools/setup.sh               everything
+#   tools/setup.sh --check       only say what is missing; exit 1 if anything is
+set -euo pipefail
+cd "$(dirname "$0")/.."
+export LC_ALL=C
+
+readonly PACKAGES=tools/debian-packages.txt
+readonly LIBTORCH=tools/libtorch.txt
+readonly PYTHON_REQUIREMENTS=tools/python-requirements.txt
+readonly LIBTORCH_DIR=third_party/libtorch
+readonly PYTHON_DIR=third_party/python
+
+check_only=false
+[ "${1:-}" = "--check" ] && check_only=true
+
+say() { printf '[setup] %s\n' "$*"; }
+fail() {
+  printf '[setup] error: %s\n' "$*" >&2
+  exit 1
+}
+
+missing_packages() {
+  local wanted
+  wanted=$(grep -v '^#' "$PACKAGES")
+  command -v dpkg-query > /dev/null || { echo "$wanted"; return; }
+  local package
+  for package in $wanted; do
+    [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2> /dev/null)" \
+      = installed ] || echo "$package"
+  done
+}
+
+# The stamp of a folder holds the checksum of the list it was made from.
+stamp_of() { sha256sum "$1" tools/setup.sh | sha256sum | cut -d ' ' -f 1; }
+is_current() { [ "$(cat "$1/.stamp" 2> /dev/null)" = "$(stamp_of "$2")" ]; }
+
+packages=$(missing_packages | tr '\n' ' ')
+need_libtorch=true
+is_current "$LIBTORCH_DIR" "$LIBTORCH" && need_libtorch=false
+need_python=true
+is_current "$PYTHON_DIR" "$PYTHON_REQUIREMENTS" && need_python=false
+
+if $check_only; then
+  [ -z "$packages" ] || say "missing Debian packages: $packages"
+  $need_libtorch && say "missing: LibTorch in $LIBTORCH_DIR"
+  $need_python && say "missing: Python packages in $PYTHON_DIR"
+  if [ -n "$packages" ] || $need_libtorch || $need_python; then exit 1; fi
+  say "nothing is missing"
+  exit 0
+fi
+
+if [ -n "$packages" ]; then
+  command -v apt-get > /dev/null ||
+    fail "this machine has no apt-get; HeatKV Server is set up on Debian 12." \
+      "Packages needed: $packages"
+  [ "$(id -u)" = 0 ] ||
+    fail "Debian packages are missing and only root may install them. Run once:" \
+      "sudo apt-get install $packages"
+  say "installing Debian packages: $packages"
+  log=$(mktemp)
+  if ! { apt-get update -q && DEBIAN_FRONTEND=noninteractive \
+    apt-get install -q -y --no-install-recommends $packages; } > "$log" 2>&1; then
+    tail -n 15 "$log" >&2
+    fail "apt-get could not install them (its last lines are above). It needs" \
+      "the network, or a mirror that /etc/apt names."
+  fi
+  say "$(grep -hE '^(Need to get|After this operation)' "$log" | tr '\n' ' ')"
+  rm -f "$log"
+fi
+
+if $need_libtorch; then
+  [ "$(uname -m)" = x86_64 ] ||
+    fail "the pinned LibTorch is built for x86_64; this machine is $(uname -m)"
+  say "downloading LibTorch: $(sed -n 's/^\(torch==[^ ]*\).*/\1/p' "$LIBTORCH")" \
+    "and the CUDA runtime libraries it is linked to (about 520 MB)"
+  work=third_party/.libtorch-partial
+  rm -rf "$work"
+  mkdir -p "$work/wheels"
+  # --python-version picks the wheel; the libraries inside do not depend on it.
+  python3 -m pip download --quiet --disable-pip-version-check --no-deps \
+    --only-binary=:all: --python-version 3.11 --implementation cp --abi cp311 \
+    --abi none --platform manylinux_2_28_x86_64 \
+    --platform manylinux_2_25_x86_64 --platform manylinux_2_17_x86_64 \
+    --platform manylinux2014_x86_64 --require-hashes \
+    --dest "$work/wheels" --requirement "$LIBTORCH" ||
+    fail "LibTorch could not be downloaded from the Python package index; the" \
+      "network (or the index that pip is set to) is needed once"
+  python3 tools/unpack_libtorch.py "$work/wheels" "$work/libtorch"
+  rm -rf "$work/wheels"
+  stamp_of "$LIBTORCH" > "$work/libtorch/.stamp"
+  rm -rf "$LIBTORCH_DIR"
+  mv "$work/libtorch" "$LIBTORCH_DIR"
+  rmdir "$work"
+  say "LibTorch is in $LIBTORCH_DIR: $(du -sm "$LIBTORCH_DIR" | cut -f 1) MB"
+fi
+
+if $need_python; then
+  say "installing the Python packages of the tests"
+  work=third_party/.python-partial
+  rm -rf "$work" "$PYTHON_DIR"
+  mkdir -p third_party
+  python3 -m venv "$work"
+  "$work/bin/python" -m pip install --quiet --disable-pip-version-check \
+    --only-binary=:all: --requirement "$PYTHON_REQUIREMENTS" ||
+    fail "the Python packages in $PYTHON_REQUIREMENTS could not be installed" \
+      "from the Python package index; the network is needed once"
+  stamp_of "$PYTHON_REQUIREMENTS" > "$work/.stamp"
+  mv "$work" "$PYTHON_DIR"
+  say "the Python packages are in $PYTHON_DIR: $(du -sm "$PYTHON_DIR" | cut -f 1) MB"
+fi
+say "ready"
