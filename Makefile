@@ -1,0 +1,44 @@
+# One-word commands.  `make demo` and `make test` do all set-up themselves on a
+# Debian 12 machine; a second run does no needless work.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+JOBS ?= $(shell nproc)
+PYTHON := third_party/python/bin/python
+
+.PHONY: help setup build test demo core test-asan test-tsan format lint clean
+
+help:  ## Show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup:  ## Install what is missing (Debian packages, LibTorch, Python packages)
+	@tools/setup.sh
+
+build: setup  ## Build every program into build/bin/
+	@tools/build.sh cpu $(JOBS)
+
+test: build  ## Build and run every test
+	@ctest --preset cpu --parallel $(JOBS)
+
+demo: build  ## Start a server, make six pictures under out/demo/, stop it
+	@$(PYTHON) tools/demo.py --bin build/bin --out out/demo
+
+core: setup  ## Build and test the cache and the engine alone (no torch, no gRPC)
+	@tools/build.sh core $(JOBS)
+	@ctest --preset core --parallel $(JOBS)
+
+test-asan: setup  ## Tests under AddressSanitizer and UndefinedBehaviorSanitizer
+	@tools/build.sh asan $(JOBS)
+	@ctest --preset asan --parallel $(JOBS)
+
+test-tsan: setup  ## Tests of everything but the model under ThreadSanitizer
+	@tools/build.sh tsan $(JOBS)
+	@ctest --preset tsan --parallel $(JOBS)
+
+format:  ## Format all C++ sources
+	@git ls-files '*.h' '*.cc' '*.cu' | xargs clang-format -i
+
+lint: build  ## Run clang-tidy over our sources
+	@git ls-files '*.cc' | grep -v '^tests/' | xargs clang-tidy --quiet -p build/cpu
+
+clean:  ## Remove what was built (third_party/ and ccache stay)
+	@rm -rf build out
