@@ -26,3 +26,24 @@ target_link_options(
   LibTorch::cpu INTERFACE
   -Wl,-rpath-link,${HEATKV_LIBTORCH_DIR}/nvidia/cu13/lib
   -Wl,-rpath-link,${HEATKV_LIBTORCH_DIR}/torch/lib)
+
+# The GPU half, for the preset 'cuda'.
+if(HEATKV_CUDA)
+  if(NOT EXISTS ${HEATKV_LIBTORCH_DIR}/torch/lib/libtorch_cuda.so)
+    message(
+      FATAL_ERROR
+        "LibTorch in ${HEATKV_LIBTORCH_DIR} has no GPU half: run "
+        "tools/setup.sh --cuda")
+  endif()
+  # Nothing refers to a symbol of libtorch_cuda.so: it registers its kernels
+  # when it is loaded, so the linker must keep it.
+  target_link_options(
+    LibTorch::cpu INTERFACE -Wl,--no-as-needed
+    ${HEATKV_LIBTORCH_DIR}/torch/lib/libtorch_cuda.so
+    ${HEATKV_LIBTORCH_DIR}/torch/lib/libc10_cuda.so -Wl,--as-needed)
+  foreach(part cudnn cusparselt nccl nvshmem)
+    target_link_options(
+      LibTorch::cpu INTERFACE
+      -Wl,-rpath-link,${HEATKV_LIBTORCH_DIR}/nvidia/${part}/lib)
+  endforeach()
+endif()

@@ -5,20 +5,34 @@
 # third_party/python).  Safe to interrupt and to run again: every step checks
 # what is there first, and every folder appears only when it is complete.
 #
-#   tools/setup.sh               everything
-#   tools/setup.sh --check       only say what is missing; exit 1 if anything is
+#   tools/setup.sh            everything this machine can use
+#   tools/setup.sh --cuda     also LibTorch's GPU half, where no GPU is: to
+#                             compile for machines that have one (2 GB more)
+#   tools/setup.sh --check    only say what is missing; exit 1 if anything is
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export LC_ALL=C
 
 readonly PACKAGES=tools/debian-packages.txt
 readonly LIBTORCH=tools/libtorch.txt
+readonly LIBTORCH_CUDA=tools/libtorch-cuda.txt
 readonly PYTHON_REQUIREMENTS=tools/python-requirements.txt
 readonly LIBTORCH_DIR=third_party/libtorch
 readonly PYTHON_DIR=third_party/python
 
 check_only=false
-[ "${1:-}" = "--check" ] && check_only=true
+cuda=false
+[ -e /dev/nvidiactl ] && cuda=true
+for argument in "$@"; do
+  case $argument in
+    --check) check_only=true ;;
+    --cuda) cuda=true ;;
+    *)
+      echo "usage: tools/setup.sh [--cuda] [--check]" >&2
+      exit 2
+      ;;
+  esac
+done
 
 say() { printf '[setup] %s\n' "$*"; }
 fail() {
@@ -37,13 +51,22 @@ missing_packages() {
   done
 }
 
-# The stamp of a folder holds the checksum of the list it was made from.
-stamp_of() { sha256sum "$1" tools/setup.sh | sha256sum | cut -d ' ' -f 1; }
-is_current() { [ "$(cat "$1/.stamp" 2> /dev/null)" = "$(stamp_of "$2")" ]; }
+# The stamp of a folder holds the checksums of the lists it was made from.
+stamp_of() { cat "$@" | sha256sum | cut -d ' ' -f 1; }
+is_current() {
+  local folder=$1
+  shift
+  [ "$(cat "$folder/.stamp" 2> /dev/null)" = "$(stamp_of "$@")" ]
+}
 
 packages=$(missing_packages | tr '\n' ' ')
+lists=("$LIBTORCH")
+$cuda && lists+=("$LIBTORCH_CUDA")
 need_libtorch=true
-is_current "$LIBTORCH_DIR" "$LIBTORCH" && need_libtorch=false
+# A LibTorch with its GPU half serves a CPU build as well.
+{ is_current "$LIBTORCH_DIR" "${lists[@]}" ||
+  is_current "$LIBTORCH_DIR" "$LIBTORCH" "$LIBTORCH_CUDA"; } &&
+  need_libtorch=false
 need_python=true
 is_current "$PYTHON_DIR" "$PYTHON_REQUIREMENTS" && need_python=false
 
@@ -78,23 +101,30 @@ fi
 if $need_libtorch; then
   [ "$(uname -m)" = x86_64 ] ||
     fail "the pinned LibTorch is built for x86_64; this machine is $(uname -m)"
+  size="about 520 MB"
+  $cuda && size="with the CUDA libraries of its GPU half, about 2.4 GB"
   say "downloading LibTorch: $(sed -n 's/^\(torch==[^ ]*\).*/\1/p' "$LIBTORCH")" \
-    "and the CUDA runtime libraries it is linked to (about 520 MB)"
+    "and what it is linked to ($size)"
   work=third_party/.libtorch-partial
   rm -rf "$work"
   mkdir -p "$work/wheels"
   # --python-version picks the wheel; the libraries inside do not depend on it.
+  platforms=()
+  for tag in 2_28 2_27 2_25 2_18 2_17 2_12; do
+    platforms+=(--platform "manylinux_${tag}_x86_64")
+  done
+  platforms+=(--platform manylinux2014_x86_64 --platform manylinux2010_x86_64)
   python3 -m pip download --quiet --disable-pip-version-check --no-deps \
     --only-binary=:all: --python-version 3.11 --implementation cp --abi cp311 \
-    --abi none --platform manylinux_2_28_x86_64 \
-    --platform manylinux_2_25_x86_64 --platform manylinux_2_17_x86_64 \
-    --platform manylinux2014_x86_64 --require-hashes \
-    --dest "$work/wheels" --requirement "$LIBTORCH" ||
+    --abi none "${platforms[@]}" --require-hashes \
+    --dest "$work/wheels" "${lists[@]/#/--requirement=}" ||
     fail "LibTorch could not be downloaded from the Python package index; the" \
       "network (or the index that pip is set to) is needed once"
-  python3 tools/unpack_libtorch.py "$work/wheels" "$work/libtorch"
+  gpu_flag=()
+  $cuda && gpu_flag=(--cuda)
+  python3 tools/unpack_libtorch.py "${gpu_flag[@]}" "$work/wheels" "$work/libtorch"
   rm -rf "$work/wheels"
-  stamp_of "$LIBTORCH" > "$work/libtorch/.stamp"
+  stamp_of "${lists[@]}" > "$work/libtorch/.stamp"
   rm -rf "$LIBTORCH_DIR"
   mv "$work/libtorch" "$LIBTORCH_DIR"
   rmdir "$work"

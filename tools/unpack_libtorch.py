@@ -1,13 +1,13 @@
 """Unpacks from the pinned wheels what C++ on this machine needs of LibTorch.
 
-    python3 tools/unpack_libtorch.py WHEELS_FOLDER TARGET_FOLDER
+    python3 tools/unpack_libtorch.py [--cuda] WHEELS_FOLDER TARGET_FOLDER
 
-TARGET_FOLDER receives torch/{include,lib} and nvidia/cu13/lib.  The libraries
-for NVIDIA GPUs inside the torch wheel (half a gigabyte) are unpacked only if
-this machine has such a GPU.  Uses the standard library alone.
+TARGET_FOLDER receives torch/{include,lib} and nvidia/*/lib.  The libraries for
+NVIDIA GPUs inside the torch wheel (half a gigabyte) are unpacked only with
+--cuda.  Uses the standard library alone.
 """
 
-import os
+import argparse
 import pathlib
 import sys
 import zipfile
@@ -23,10 +23,6 @@ GPU_LIBRARIES = (
 )
 
 
-def has_nvidia_gpu() -> bool:
-    return os.path.exists("/dev/nvidiactl")
-
-
 def wanted(name: str, libraries: tuple) -> bool:
     if name.startswith("torch/include/"):
         return True
@@ -36,8 +32,13 @@ def wanted(name: str, libraries: tuple) -> bool:
 
 
 def main() -> int:
-    wheels, target = map(pathlib.Path, sys.argv[1:3])
-    libraries = CPU_LIBRARIES + (GPU_LIBRARIES if has_nvidia_gpu() else ())
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--cuda", action="store_true")
+    parser.add_argument("wheels", type=pathlib.Path)
+    parser.add_argument("target", type=pathlib.Path)
+    arguments = parser.parse_args()
+    wheels, target = arguments.wheels, arguments.target
+    libraries = CPU_LIBRARIES + (GPU_LIBRARIES if arguments.cuda else ())
     for wheel in sorted(wheels.glob("*.whl")):
         with zipfile.ZipFile(wheel) as archive:
             members = [
