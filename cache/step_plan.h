@@ -5,8 +5,10 @@
 // BlockLists::PlanStep makes a plan and thereby performs the bookkeeping of the
 // whole scale (blocks released and taken, layer by layer); model/ executes it.
 // A plan must be executed in layer order and at most once: inside a scale a
-// block that layer l gave back may be written by layer l + 1, which is safe
-// because layer l has read it by then.
+// block that layer l gave up may be written by layer l itself or a later one.
+// So a layer reads the prefixes of all its rows before it writes any of its
+// stores.  Plans of several images may be executed together, layer by layer: no
+// plan writes what another one reads (cache/block_lists.h).
 //
 // A plan holds block numbers, no memory and no device pointers.
 
