@@ -7,6 +7,9 @@ jobs=${2:-$(nproc)}
 # Headers that are precompiled carry time stamps that ccache must overlook.
 export CCACHE_SLOPPINESS=${CCACHE_SLOPPINESS:-pch_defines,time_macros,include_file_mtime,include_file_ctime}
 
+# A second checkout of the same sources finds what the first one compiled.
+export CCACHE_BASEDIR=$PWD CCACHE_NOHASHDIR=1
+
 build_dir=build/$preset
 stamp=$build_dir/.configured
 wanted=$(cat CMakePresets.json | sha256sum)
