@@ -49,7 +49,9 @@ class HeadBlocks {
   // scale and token; neighbours in one block are one span.
   void AppendPrefix(int branch, std::vector<BlockSpan>* slots) const;
 
-  bool Holds(int branch, int scale) const;
+  bool Holds(int branch, int scale) const {
+    return segment(branch, scale).is_stored;
+  }
 
   std::int64_t blocks() const { return blocks_; }
   std::int64_t tokens() const { return tokens_; }
@@ -64,7 +66,6 @@ class HeadBlocks {
   struct SharedBlock {
     std::int32_t block = 0;
     std::uint16_t used = 0;
-    bool has_sinks = false;
   };
 
   Segment& segment(int branch, int scale) {
@@ -80,6 +81,7 @@ class HeadBlocks {
   BlockSpan PlaceRemainder(int tokens, BlockSource* source);
 
   int scales_;  // all but the last one, which is never stored
+  int sink_scales_;
   int branches_;
   std::vector<Segment> segments_;       // [branch][scale]
   std::vector<std::int32_t> sink_run_;  // -1 where not yet taken

@@ -23,10 +23,10 @@ absl::StatusOr<ScaleLadder> ScaleLadder::Create(std::vector<Grid> grids,
     }
     if (s > 0 && (grid.height < grids[s - 1].height ||
                   grid.width < grids[s - 1].width)) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "scale ", s, ": ", grid.height, "x", grid.width,
-          " is smaller than scale ", s - 1, ": ", grids[s - 1].height, "x",
-          grids[s - 1].width));
+      return absl::InvalidArgumentError(
+          absl::StrCat("scale ", s, ": ", grid.height, "x", grid.width,
+                       " is smaller than scale ", s - 1, ": ",
+                       grids[s - 1].height, "x", grids[s - 1].width));
     }
   }
   if (sink_scales < 1 || sink_scales > count - 1) {

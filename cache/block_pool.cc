@@ -1,0 +1,90 @@
+#include "cache/block_pool.h"
+
+#include <algorithm>
+#include <limits>
+#include <numeric>
+#include <utility>
+
+#include "base/check.h"
+
+namespace heatkv::cache {
+
+BlockPool::BlockPool(std::int64_t blocks) : capacity_(blocks) {
+  HEATKV_CHECK(blocks >= 0 &&
+               blocks <= std::numeric_limits<std::int32_t>::max())
+      << blocks;
+  free_.resize(blocks);
+  std::iota(free_.rbegin(), free_.rend(), 0);
+  is_used_.resize(blocks, false);
+}
+
+BlockPool::~BlockPool() { HEATKV_CHECK_EQ(reserved_, 0); }
+
+std::optional<Reservation> BlockPool::Reserve(std::int64_t blocks) {
+  HEATKV_CHECK_GE(blocks, 0);
+  if (blocks > unreserved()) return std::nullopt;
+  reserved_ += blocks;
+  return Reservation(this, blocks);
+}
+
+std::int32_t BlockPool::Take() {
+  HEATKV_CHECK(!free_.empty()) << "capacity " << capacity_;
+  const std::int32_t block = free_.back();
+  free_.pop_back();
+  is_used_[block] = true;
+  high_water_ = std::max(high_water_, ++used_);
+  return block;
+}
+
+void BlockPool::Give(std::int32_t block) {
+  HEATKV_CHECK(block >= 0 && block < capacity_) << block;
+  HEATKV_CHECK(is_used_[block]) << "block " << block << " is free already";
+  is_used_[block] = false;
+  --used_;
+  free_.push_back(block);
+}
+
+Reservation::Reservation(Reservation&& other) noexcept
+    : pool_(std::exchange(other.pool_, nullptr)),
+      blocks_(std::exchange(other.blocks_, 0)),
+      held_(std::exchange(other.held_, 0)) {}
+
+Reservation& Reservation::operator=(Reservation&& other) noexcept {
+  if (this != &other) {
+    Release();
+    pool_ = std::exchange(other.pool_, nullptr);
+    blocks_ = std::exchange(other.blocks_, 0);
+    held_ = std::exchange(other.held_, 0);
+  }
+  return *this;
+}
+
+Reservation::~Reservation() { Release(); }
+
+void Reservation::Release() {
+  if (pool_ == nullptr) return;
+  HEATKV_CHECK_EQ(held_, 0);
+  pool_->reserved_ -= blocks_;
+  pool_ = nullptr;
+}
+
+std::int32_t Reservation::Take() {
+  HEATKV_CHECK_LT(held_, blocks_);
+  ++held_;
+  return pool_->Take();
+}
+
+void Reservation::Give(std::int32_t block) {
+  HEATKV_CHECK_GT(held_, 0);
+  --held_;
+  pool_->Give(block);
+}
+
+void Reservation::ShrinkTo(std::int64_t blocks) {
+  HEATKV_CHECK(held_ <= blocks && blocks <= blocks_)
+      << held_ << " held, " << blocks << " wanted, " << blocks_ << " promised";
+  pool_->reserved_ -= blocks_ - blocks;
+  blocks_ = blocks;
+}
+
+}  // namespace heatkv::cache
