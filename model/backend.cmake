@@ -1,0 +1,47 @@
+# The LibTorch backend of the Infinity family.  Included by model/CMakeLists.txt
+# where LibTorch is.
+
+heatkv_library(
+  NAME heatkv_model
+  SRCS
+    infinity_backend.cc
+    memory_available.cc
+    spec_rules.cc
+    torch_exceptions.cc
+    infinity/attentive_pooling.cc
+    infinity/bit_probabilities.cc
+    infinity/bit_source.cc
+    infinity/block.cc
+    infinity/block_names.cc
+    infinity/code_canvas.cc
+    infinity/cross_attention.cc
+    infinity/feed_forward.cc
+    infinity/image_in_flight.cc
+    infinity/key_value_arena.cc
+    infinity/linear.cc
+    infinity/modulated_norm.cc
+    infinity/reference_attention.cc
+    infinity/rope2d.cc
+    infinity/self_attention.cc
+    infinity/step_slots.cc
+    infinity/text_condition.cc
+    infinity/transformer.cc
+    text/piece_model.cc
+    text/relative_position.cc
+    text/t5_encoder.cc
+    text/tokenizer.cc
+    vae/decoder.cc
+    vae/pixels.cc
+    vae/residual_block.cc
+    weights/mapped_file.cc
+    weights/safetensors_file.cc
+    weights/tensor_bytes.cc
+    weights/weight_store.cc
+  DEPS heatkv_model_api heatkv_base heatkv_cache absl::status absl::statusor
+       absl::strings absl::function_ref LibTorch::cpu
+  PRIVATE_DEPS nlohmann_json::nlohmann_json PkgConfig::SENTENCEPIECE)
+# Torch's umbrella header takes seconds to parse; parse it once.
+target_precompile_headers(heatkv_model PRIVATE <ATen/ATen.h>)
+# SentencePiece's header and Abseil's string_view exclude each other.
+set_source_files_properties(text/piece_model.cc
+                            PROPERTIES SKIP_PRECOMPILE_HEADERS ON)

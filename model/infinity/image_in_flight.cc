@@ -1,0 +1,74 @@
+#include "model/infinity/image_in_flight.h"
+
+#include <ATen/ATen.h>
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/check.h"
+#include "model/infinity/bit_probabilities.h"
+#include "model/infinity/rope2d.h"
+
+namespace heatkv::model {
+
+ImageInFlight::ImageInFlight(
+    const InfinityTransformer* transformer,
+    std::vector<std::shared_ptr<const TextCondition>> texts, Options options,
+    std::unique_ptr<BitSource> bits)
+    : transformer_(transformer),
+      texts_(std::move(texts)),
+      options_(std::move(options)),
+      bits_(std::move(bits)),
+      canvas_(options_.grids.back(), transformer->spec().bits,
+              transformer->spec().patchify, transformer->device()) {
+  HEATKV_CHECK_EQ(options_.guidance.size(), options_.grids.size());
+  HEATKV_CHECK_EQ(options_.tau.size(), options_.grids.size());
+  bool guided = false;
+  for (const double guidance : options_.guidance) guided |= guidance != 1.0;
+  HEATKV_CHECK_EQ(texts_.size(), guided ? 2 : 1);
+  for (const auto& text : texts_) text_views_.push_back(text.get());
+  input_ = transformer_->FirstInput(text_views_);
+}
+
+absl::StatusOr<ImageInFlight::ScaleResult> ImageInFlight::Step(
+    const cache::StepPlan& plan, const RaggedAttention& attention,
+    KeyValueArena& arena) {
+  const int scale = next_scale_;
+  HEATKV_CHECK_LT(scale, num_scales());
+  HEATKV_CHECK_EQ(plan.scale, scale);
+  HEATKV_CHECK_EQ(plan.branches, branches());
+  const TransformerSpec& spec = transformer_->spec();
+  const cache::Grid& grid = options_.grids[scale];
+
+  const at::Tensor x = transformer_->Forward(
+      scale, std::move(input_), text_views_,
+      RopeRotations(grid, options_.rope_grid, spec.head_width(),
+                    transformer_->device()),
+      MakeStepSlots(plan, grid.tokens(), transformer_->device()), attention,
+      arena);
+
+  const double guidance = options_.guidance[scale];
+  ScaleResult result;
+  result.logits =
+      transformer_->Logits(x, text_views_, guidance == 1.0 ? 1 : branches());
+  const auto not_finite =
+      result.logits.isfinite().logical_not().sum().item<std::int64_t>();
+  if (not_finite > 0) {
+    return absl::InternalError(absl::StrCat("scale ", scale, ": ", not_finite,
+                                            " of ", result.logits.numel(),
+                                            " logits are not finite"));
+  }
+  result.bits = bits_->Draw(
+      scale, BitProbabilities(
+                 GuidedLogits(result.logits, guidance, options_.tau[scale]),
+                 options_.top_p));
+  canvas_.Add(result.bits, grid);
+  ++next_scale_;
+  if (next_scale_ < num_scales()) {
+    result.next_codes = canvas_.InputFor(options_.grids[next_scale_]);
+    input_ = transformer_->NextInput(result.next_codes, branches());
+  }
+  return result;
+}
+
+}  // namespace heatkv::model

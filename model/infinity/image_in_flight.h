@@ -1,0 +1,80 @@
+// One image between two scales: its texts, knobs, canvas and next input.
+//
+// Owns its tensors; shares its texts with other images of the same prompt and
+// refers to the transformer, which outlives it.  Its cache blocks belong to the
+// engine.  Used by one thread.
+
+#ifndef MODEL_INFINITY_IMAGE_IN_FLIGHT_H_
+#define MODEL_INFINITY_IMAGE_IN_FLIGHT_H_
+
+#include <ATen/core/Tensor.h>
+
+#include <memory>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "cache/ladder.h"
+#include "cache/step_plan.h"
+#include "model/infinity/bit_source.h"
+#include "model/infinity/code_canvas.h"
+#include "model/infinity/key_value_arena.h"
+#include "model/infinity/ragged_attention.h"
+#include "model/infinity/text_condition.h"
+#include "model/infinity/transformer.h"
+
+namespace heatkv::model {
+
+class ImageInFlight {
+ public:
+  struct Options {
+    // The ladder's grids and the grid to which positions are normalised.
+    std::vector<cache::Grid> grids;
+    cache::Grid rope_grid;
+    // One value for each grid.
+    std::vector<double> guidance;
+    std::vector<double> tau;
+    double top_p = 0.97;
+  };
+
+  // `texts` holds the conditional text and, if any guidance is not 1, the
+  // unconditional one.  Sharing: texts belong to the image's prompt.
+  ImageInFlight(const InfinityTransformer* transformer,
+                std::vector<std::shared_ptr<const TextCondition>> texts,
+                Options options, std::unique_ptr<BitSource> bits);
+
+  int next_scale() const { return next_scale_; }
+  int num_scales() const { return static_cast<int>(options_.grids.size()); }
+  int branches() const { return static_cast<int>(texts_.size()); }
+
+  // What one scale came to, for comparison with recorded values.
+  struct ScaleResult {
+    at::Tensor logits;      // [1 or branches, tokens, 2 bits], raw
+    at::Tensor bits;        // bool [tokens, bits a token]
+    at::Tensor next_codes;  // [1, next tokens, bits]; undefined at the end
+  };
+
+  // Computes next_scale() as `plan` says.  REQUIRES: the plan is for that scale
+  // and number of branches.  Fails with Internal if logits are not finite; the
+  // image is then good for nothing.
+  absl::StatusOr<ScaleResult> Step(const cache::StepPlan& plan,
+                                   const RaggedAttention& attention,
+                                   KeyValueArena& arena);
+
+  // See CodeCanvas.
+  at::Tensor summed_codes() const { return canvas_.summed_codes(); }
+
+ private:
+  const InfinityTransformer* transformer_;
+  std::vector<std::shared_ptr<const TextCondition>> texts_;
+  std::vector<const TextCondition*> text_views_;  // into texts_
+  Options options_;
+  std::unique_ptr<BitSource> bits_;
+  CodeCanvas canvas_;
+  at::Tensor input_;  // of next_scale_, [branches, tokens, width]
+  int next_scale_ = 0;
+};
+
+}  // namespace heatkv::model
+
+#endif  // MODEL_INFINITY_IMAGE_IN_FLIGHT_H_

@@ -1,0 +1,131 @@
+#include "model/infinity/transformer.h"
+
+#include <ATen/ATen.h>
+
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "base/check.h"
+#include "base/status_macros.h"
+#include "model/infinity/block_names.h"
+#include "model/infinity/modulated_norm.h"
+
+namespace heatkv::model {
+namespace {
+
+// Rows of one member of every branch's text, one below the other.
+at::Tensor Stacked(std::span<const TextCondition* const> texts,
+                   at::Tensor TextCondition::*member, int branches) {
+  std::vector<at::Tensor> rows;
+  for (int branch = 0; branch < branches; ++branch) {
+    rows.push_back(texts[branch]->*member);
+  }
+  return at::cat(rows);
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<InfinityTransformer>> InfinityTransformer::Load(
+    const TransformerSpec& spec, WeightStore weights) {
+  const std::vector<std::string> blocks = BlockNames(weights.Names());
+  if (static_cast<int>(blocks.size()) != spec.depth) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("the transformer's files hold ", blocks.size(),
+                     " blocks, but the model has depth ", spec.depth));
+  }
+  auto model =
+      std::unique_ptr<InfinityTransformer>(new InfinityTransformer(spec));
+  const int width = spec.width;
+  const int bits = spec.bits_per_token();
+  model->text_ = TextProjection::Take(weights, spec.text_width, width);
+  model->unconditional_ =
+      weights.Take("cfg_uncond", {spec.text_max_length, spec.text_width});
+  model->first_position_ = weights.Take("pos_start", {1, 1, width});
+  model->level_embedding_ =
+      weights.Take("lvl_embed.weight", {spec.level_embeddings, width});
+  model->word_embedding_ = Linear::Take(weights, "word_embed", width, bits);
+  for (const std::string& name : blocks) {
+    model->blocks_.push_back(
+        Block::Take(weights, name, width, spec.heads, spec.mlp_width));
+  }
+  model->head_ = Linear::Take(weights, "head", 2 * bits, width);
+  RETURN_IF_ERROR(weights.Finish());
+  return model;
+}
+
+void InfinityTransformer::ProjectText(const at::Tensor& normalised,
+                                      TextCondition* text) const {
+  const at::Tensor rows = text_.CrossRows(normalised);
+  for (const Block& block : blocks_) {
+    text->layers.push_back(block.ProjectText(rows));
+  }
+}
+
+TextCondition InfinityTransformer::EncodeText(
+    const at::Tensor& features) const {
+  const at::Tensor normalised = text_.Normalise(features);
+  TextCondition text = text_.Condition(normalised);
+  ProjectText(normalised, &text);
+  return text;
+}
+
+TextCondition InfinityTransformer::UnconditionalText(int tokens) {
+  HEATKV_CHECK_LE(tokens, spec_.text_max_length);
+  if (!unconditional_rows_.has_value()) {
+    unconditional_rows_.emplace();
+    ProjectText(text_.Normalise(unconditional_), &*unconditional_rows_);
+  }
+  TextCondition text =
+      text_.Condition(text_.Normalise(UnconditionalFeatures(tokens)));
+  for (const TextKeysValues& layer : unconditional_rows_->layers) {
+    text.layers.push_back({.keys = layer.keys.narrow(1, 0, tokens),
+                           .values = layer.values.narrow(1, 0, tokens)});
+  }
+  return text;
+}
+
+at::Tensor InfinityTransformer::FirstInput(
+    std::span<const TextCondition* const> texts) const {
+  return Stacked(texts, &TextCondition::pooled, texts.size()).unsqueeze(1) +
+         first_position_;
+}
+
+at::Tensor InfinityTransformer::NextInput(const at::Tensor& codes,
+                                          int branches) const {
+  return word_embedding_(codes.to(word_embedding_.weight.scalar_type()))
+      .repeat({branches, 1, 1});
+}
+
+at::Tensor InfinityTransformer::Forward(
+    int scale, at::Tensor x, std::span<const TextCondition* const> texts,
+    const at::Tensor& rotations, const StepSlots& slots,
+    const RaggedAttention& attention, KeyValueArena& arena) const {
+  HEATKV_CHECK_LT(scale, spec_.level_embeddings);
+  HEATKV_CHECK_EQ(slots.layers.size(), blocks_.size());
+  // Before block 0 only (add_lvl_embeding_only_first_block).
+  x.add_(level_embedding_[scale]);
+  const at::Tensor modulation =
+      Stacked(texts, &TextCondition::block_modulation, texts.size());
+  std::vector<const TextKeysValues*> text_of_branch(texts.size());
+  for (std::size_t layer = 0; layer < blocks_.size(); ++layer) {
+    for (std::size_t branch = 0; branch < texts.size(); ++branch) {
+      text_of_branch[branch] = &texts[branch]->layers[layer];
+    }
+    blocks_[layer].Forward(x, modulation, rotations, text_of_branch,
+                           slots.layers[layer], attention, arena);
+  }
+  return x;
+}
+
+at::Tensor InfinityTransformer::Logits(
+    const at::Tensor& x, std::span<const TextCondition* const> texts,
+    int branches) const {
+  return head_(ModulatedNorm(
+                   x.narrow(0, 0, branches),
+                   Stacked(texts, &TextCondition::head_scale, branches),
+                   Stacked(texts, &TextCondition::head_shift, branches)))
+      .to(at::kFloat);
+}
+
+}  // namespace heatkv::model

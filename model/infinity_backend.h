@@ -1,0 +1,46 @@
+// The model backend for the Infinity family, on LibTorch: tokenizer, T5 text
+// encoder, transformer and VAE decoder behind the ImageModel interface.
+//
+// Images of one Step are computed one after the other, so that an image does
+// not depend on its company.  No exception of torch leaves this class.
+
+#ifndef MODEL_INFINITY_BACKEND_H_
+#define MODEL_INFINITY_BACKEND_H_
+
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "model/api/image_model.h"
+#include "model/api/model_spec.h"
+
+namespace heatkv::model {
+
+class InfinityBackend {
+ public:
+  enum class CacheDtype { kFloat32, kBFloat16 };
+
+  struct Options {
+    // As torch names it: "cpu".
+    std::string device = "cpu";
+    // Of keys and values in the arena.  bfloat16 halves the cache and rounds
+    // what is stored; the current scale is attended to unrounded.
+    CacheDtype cache_dtype = CacheDtype::kFloat32;
+    // Of torch's CPU operators, process-wide.  0 = as many as cores.
+    int threads = 0;
+  };
+
+  // Loads the model that `spec` describes from the files in `folder`.  Fails
+  //  - as SafetensorsFile::Open and Tokenizer::Load do, if a file is missing or
+  //    broken;
+  //  - with InvalidArgument if the spec contradicts itself, if tensors are
+  //    missing, superfluous or misshapen (each is named with both shapes), or
+  //    if `options` names no device of this machine;
+  //  - with ResourceExhausted if memory does not suffice.
+  static absl::StatusOr<std::unique_ptr<ImageModel>> Create(
+      const ModelSpec& spec, const std::string& folder, const Options& options);
+};
+
+}  // namespace heatkv::model
+
+#endif  // MODEL_INFINITY_BACKEND_H_

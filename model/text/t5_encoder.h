@@ -1,0 +1,57 @@
+// The encoder of T5 1.1 / Flan-T5: token ids to text features (specification
+// section 1.1).  Pre-norm residual blocks, root-mean-square normalisation,
+// attention without 1/sqrt(d), one relative position bias shared by all layers,
+// gated GELU.  Always float32, because the residual stream overflows float16.
+//
+// Only the prompt's own tokens are encoded: with the padding masked, as the
+// authors run it, the result is the same.
+//
+// Immutable after loading.  Used by one thread.
+
+#ifndef MODEL_TEXT_T5_ENCODER_H_
+#define MODEL_TEXT_T5_ENCODER_H_
+
+#include <ATen/core/Tensor.h>
+
+#include <memory>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "model/api/model_spec.h"
+#include "model/weights/weight_store.h"
+
+namespace heatkv::model {
+
+class T5Encoder {
+ public:
+  // Takes every tensor of `weights`, by Hugging Face's names.  Fails with
+  // InvalidArgument if they are not exactly those of `spec`.
+  static absl::StatusOr<std::unique_ptr<T5Encoder>> Load(
+      const TextEncoderSpec& spec, WeightStore weights);
+
+  // ids, each in [0, vocabulary) -> features [ids, width].
+  at::Tensor Encode(const std::vector<int>& ids) const;
+
+ private:
+  struct Layer {
+    at::Tensor attention_norm;       // [width]
+    at::Tensor query, key, value;    // [heads * head width, width]
+    at::Tensor output;               // [width, heads * head width]
+    at::Tensor feed_forward_norm;    // [width]
+    at::Tensor gate, widen, narrow;  // wi_0, wi_1, wo
+  };
+
+  explicit T5Encoder(const TextEncoderSpec& spec) : spec_(spec) {}
+  at::Tensor Attend(const Layer& layer, const at::Tensor& x,
+                    const at::Tensor& position_bias) const;
+
+  TextEncoderSpec spec_;
+  at::Tensor embedding_;      // [vocabulary, width]
+  at::Tensor position_bias_;  // [relative_buckets, heads]
+  std::vector<Layer> layers_;
+  at::Tensor final_norm_;
+};
+
+}  // namespace heatkv::model
+
+#endif  // MODEL_TEXT_T5_ENCODER_H_

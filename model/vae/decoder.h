@@ -1,0 +1,52 @@
+// The decoder of the BSQ-VAE: summed codes to pixels (specification section 6).
+// A convolutional network without attention: per level `residual_blocks`
+// residual blocks, then nearest doubling and a convolution, coarse to fine.
+//
+// Immutable after loading.  Used by one thread.
+
+#ifndef MODEL_VAE_DECODER_H_
+#define MODEL_VAE_DECODER_H_
+
+#include <ATen/core/Tensor.h>
+
+#include <memory>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "model/api/model_spec.h"
+#include "model/vae/residual_block.h"
+#include "model/weights/weight_store.h"
+
+namespace heatkv::model {
+
+class VaeDecoder {
+ public:
+  // Takes the decoder's tensors for codes of `bits` channels.  Whatever belongs
+  // to the encoder or quantizer may be in the files or not.  Fails with
+  // InvalidArgument if the decoder's tensors are not exactly those of `spec`.
+  static absl::StatusOr<std::unique_ptr<VaeDecoder>> Load(const VaeSpec& spec,
+                                                          int bits,
+                                                          WeightStore weights);
+
+  // codes [1, bits, h, w] -> [1, 3, h * upsampling, w * upsampling], red,
+  // green, blue, nominally in [-1, 1] but not clamped.
+  at::Tensor Decode(const at::Tensor& codes) const;
+
+ private:
+  struct Level {
+    std::vector<ResidualBlock> blocks;
+    Convolution upsample;  // undefined at the finest level
+  };
+
+  VaeDecoder() = default;
+
+  Convolution input_;
+  std::vector<ResidualBlock> middle_;
+  std::vector<Level> levels_;  // coarsest first
+  GroupNorm output_norm_;
+  Convolution output_;
+};
+
+}  // namespace heatkv::model
+
+#endif  // MODEL_VAE_DECODER_H_
