@@ -1,0 +1,172 @@
+// The engine: takes requests from any thread and makes their images on one
+// thread of its own, which alone owns the model, the block pool and every image
+// in flight.
+//
+// Requests start in the order of their arrival, each image as soon as the pool
+// can promise its exact peak (cache/admission.h); nothing is ever evicted or
+// interrupted for want of memory.  Images that run take turns, one scale each.
+// Before every scale and every decoding the engine looks whether the request
+// was cancelled, is past its deadline, or the server's drain is over; its
+// blocks are back in the pool before the next step.  A failure of the model
+// ends the request that it happened to and no other.
+//
+// It knows no protocol, no encoding of pictures, no configuration file.
+//
+// Thread safety: Submit, Cancel, Drain, AwaitIdle, Stats, schedules and
+// CountTokens may be called from any thread.
+
+#ifndef SERVER_ENGINE_ENGINE_H_
+#define SERVER_ENGINE_ENGINE_H_
+
+#include <cstdint>
+#include <deque>
+#include <list>
+#include <map>
+#include <memory>
+#include <thread>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
+#include "cache/block_pool.h"
+#include "model/api/image_model.h"
+#include "server/engine/clock.h"
+#include "server/engine/engine_stats.h"
+#include "server/engine/observer.h"
+#include "server/engine/prompt_cache.h"
+#include "server/engine/request.h"
+#include "server/engine/running_request.h"
+#include "server/engine/schedule_book.h"
+#include "server/engine/waiting_line.h"
+
+namespace heatkv::server {
+
+struct EngineOptions {
+  std::int64_t pool_blocks = 0;  // 1 or more
+  // Images that take turns; more wait although there is room in the pool.
+  int max_running_images = 8;
+  int max_waiting_requests = 64;
+  std::int64_t max_waiting_bytes = 0;  // see WaitingLine
+  int cached_prompts = 256;
+};
+
+class Engine {
+ public:
+  // Allocates the arena.  `schedules` must have been made for this model's
+  // geometry.  `clock` and `observer` must outlive the engine.
+  //
+  // Fails as ImageModel::CreateArena does, and with InvalidArgument if an
+  // option is less than its least.
+  static absl::StatusOr<std::unique_ptr<Engine>> Create(
+      const EngineOptions& options, std::unique_ptr<model::ImageModel> model,
+      ScheduleBook schedules, const Clock* clock, ServerObserver* observer);
+
+  // Ends every request that is left with Unavailable, then the thread.
+  ~Engine();
+
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+
+  // Starts the engine's thread.  Once.
+  void Start();
+
+  // One turn of the loop on the caller's thread, instead of Start (tests,
+  // simulations): ends what is over, admits, computes one scale of one image.
+  // False if there was nothing to do.
+  bool RunOnce();
+
+  // Takes a request, reports it accepted to `sink`, and returns its number.
+  //   FailedPrecondition  one of its images can never fit the pool; both byte
+  //                       counts are named
+  //   ResourceExhausted   the queue is full; carries a retry hint
+  //   Unavailable         the engine drains; carries a retry hint
+  // CHECKs that ladder, tier and previews exist and that there is a seed.
+  absl::StatusOr<std::uint64_t> Submit(GenerationRequest request,
+                                       std::shared_ptr<EventSink> sink);
+
+  // Ends a request with Cancelled before its next step.  No effect on one that
+  // has ended.
+  void Cancel(std::uint64_t request);
+
+  // From now on takes no request.  Those it has may finish until `deadline`;
+  // the rest then end with Unavailable.  A second call may only bring the
+  // deadline forward.
+  void Drain(absl::Time deadline);
+
+  // Waits until the engine has no request, at most `timeout`.  Whether it has
+  // none.
+  bool AwaitIdle(absl::Duration timeout) const;
+
+  EngineStats Stats() const;
+
+  const ScheduleBook& schedules() const { return schedules_; }
+  const model::ModelSpec& spec() const { return model_->spec(); }
+  std::int64_t pool_blocks() const { return options_.pool_blocks; }
+  const EngineOptions& options() const { return options_; }
+
+  // ImageModel::CountTokens.
+  absl::StatusOr<int> CountTokens(absl::string_view prompt) const;
+
+ private:
+  Engine(const EngineOptions& options, std::unique_ptr<model::ImageModel> model,
+         ScheduleBook schedules, const Clock* clock, ServerObserver* observer);
+
+  using RequestPtr = std::shared_ptr<RunningRequest>;
+
+  void Loop();
+  bool HasWork() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  // Why `request` must end now; OK if it need not.
+  absl::Status EndReason(const RunningRequest& request) const;
+  void EndWhatIsOver();
+  void Admit();
+  // The next request with an image to start, and whether it still waits.
+  RequestPtr NextToStart(bool* waits) const;
+  // Each false if the request was ended by it.
+  bool BeginRequest(const RequestPtr& request);
+  bool StartImage(const RequestPtr& request);
+  void ReportPositions();
+  bool StepNext();
+  // After scale `scale` of `image`: preview, or the image itself.
+  void AfterScale(RunningImage image, int scale);
+
+  void End(const RequestPtr& request, const absl::Status& status);
+  void Release(RunningImage image);
+  void CountHeads(const cache::BlockLists& lists, int sign);
+  void Publish();
+  absl::Duration RetryAfter() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  const EngineOptions options_;
+  const ScheduleBook schedules_;
+  const Clock* const clock_;
+  ServerObserver* const observer_;
+  const cache::CacheGeometry geometry_;
+
+  // Of the engine thread.  The pool is declared before what holds its blocks.
+  std::unique_ptr<model::ImageModel> model_;
+  cache::BlockPool pool_;
+  PromptCache prompts_;
+  std::list<RequestPtr> active_;     // started, in the order of arrival
+  std::deque<RunningImage> images_;  // the front one steps next
+  std::vector<std::int64_t> head_blocks_;
+
+  mutable absl::Mutex mutex_;
+  WaitingLine waiting_ ABSL_GUARDED_BY(mutex_);
+  // Every request not yet ended, by its number.
+  std::map<std::uint64_t, RequestPtr> requests_ ABSL_GUARDED_BY(mutex_);
+  std::uint64_t next_number_ ABSL_GUARDED_BY(mutex_) = 1;
+  bool draining_ ABSL_GUARDED_BY(mutex_) = false;
+  absl::Time drain_deadline_ ABSL_GUARDED_BY(mutex_) = absl::InfiniteFuture();
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  absl::Duration image_time_ ABSL_GUARDED_BY(mutex_) = absl::Seconds(1);
+  EngineStats stats_ ABSL_GUARDED_BY(mutex_);
+
+  std::thread thread_;
+};
+
+}  // namespace heatkv::server
+
+#endif  // SERVER_ENGINE_ENGINE_H_

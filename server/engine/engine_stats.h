@@ -1,0 +1,46 @@
+// A picture of the engine between two steps: how many bytes every head holds,
+// how full the pool and the waiting line are.  A plain value.
+
+#ifndef SERVER_ENGINE_ENGINE_STATS_H_
+#define SERVER_ENGINE_ENGINE_STATS_H_
+
+#include <cstdint>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "cache/geometry.h"
+
+namespace heatkv::server {
+
+struct EngineStats {
+  cache::CacheGeometry geometry;
+
+  // Blocks of the pool.
+  std::int64_t capacity_blocks = 0;
+  std::int64_t reserved_blocks = 0;  // promised, the used ones included
+  std::int64_t used_blocks = 0;
+  std::int64_t high_water_blocks = 0;
+
+  // [layer * heads + head], all images and branches; they add up to
+  // used_blocks.
+  std::vector<std::int64_t> head_blocks;
+
+  // Used minus planned by the trajectories of the running images.  Never
+  // anything but 0.
+  std::int64_t plan_error_blocks = 0;
+
+  int running_images = 0;
+  int running_requests = 0;
+  int waiting_requests = 0;
+  std::int64_t waiting_bytes = 0;  // peaks of the images that wait
+  absl::Duration oldest_wait;
+  bool draining = false;
+
+  std::int64_t bytes(std::int64_t blocks) const {
+    return blocks * geometry.block_bytes();
+  }
+};
+
+}  // namespace heatkv::server
+
+#endif  // SERVER_ENGINE_ENGINE_STATS_H_

@@ -1,0 +1,195 @@
+#include "tests/fakes/fake_model.h"
+
+#include <cmath>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/check.h"
+#include "cache/ladder.h"
+
+namespace heatkv::model {
+namespace {
+
+constexpr int kMaxTokens = 64;
+
+// FNV-1a: stable between runs and machines.
+class Hash {
+ public:
+  void Mix(std::uint64_t value) {
+    for (int i = 0; i < 8; ++i) {
+      state_ = (state_ ^ ((value >> (8 * i)) & 0xff)) * 0x100000001b3u;
+    }
+  }
+  void Mix(std::string_view text) {
+    for (const char c : text) Mix(static_cast<std::uint64_t>(c));
+  }
+  std::uint64_t state() const { return state_; }
+
+ private:
+  std::uint64_t state_ = 0xcbf29ce484222325u;
+};
+
+class FakeText final : public EncodedText {
+ public:
+  explicit FakeText(std::string prompt) : prompt(std::move(prompt)) {}
+  int tokens() const override { return static_cast<int>(prompt.size()) + 1; }
+
+  const std::string prompt;
+};
+
+class FakeImage final : public ImageState {
+ public:
+  FakeImage(std::shared_ptr<FakeModel::Script> script, std::string prompt,
+            const cache::ScaleLadder& ladder, const SamplingKnobs& knobs)
+      : script(std::move(script)),
+        prompt(std::move(prompt)),
+        ladder(ladder),
+        knobs(knobs) {
+    ++this->script->live_images;
+    hash.Mix(this->prompt);
+    hash.Mix(knobs.seed);
+    for (int s = 0; s < ladder.num_scales(); ++s) {
+      hash.Mix(
+          static_cast<std::uint64_t>(std::lround(knobs.guidance[s] * 1e4)));
+      hash.Mix(static_cast<std::uint64_t>(std::lround(knobs.tau[s] * 1e4)));
+    }
+    hash.Mix(static_cast<std::uint64_t>(std::lround(knobs.top_p * 1e4)));
+  }
+  ~FakeImage() override { --script->live_images; }
+
+  int next_scale() const override { return scale; }
+
+  std::shared_ptr<FakeModel::Script> script;
+  std::string prompt;
+  cache::ScaleLadder ladder;
+  SamplingKnobs knobs;
+  int scale = 0;
+  Hash hash;
+};
+
+cache::ScaleLadder Ladder(std::vector<cache::Grid> grids) {
+  auto ladder = cache::ScaleLadder::Create(std::move(grids), 2);
+  HEATKV_CHECK_OK(ladder.status());
+  return *ladder;
+}
+
+}  // namespace
+
+ModelSpec FakeModel::MakeSpec() {
+  ModelSpec spec;
+  spec.name = "fake";
+  spec.description = "a model without weights";
+  spec.transformer.depth = 2;
+  spec.transformer.width = 16;
+  spec.transformer.heads = 2;
+  spec.vae.channel_multipliers = {1, 2, 4};
+  spec.tokenizer.max_length = kMaxTokens;
+  spec.ladders.push_back({"1:1",
+                          "tiny",
+                          {6, 6},
+                          Ladder({{1, 1}, {2, 2}, {3, 3}, {4, 4}, {6, 6}})});
+  spec.ladders.push_back({"1:2",
+                          "tiny",
+                          {4, 8},
+                          Ladder({{1, 1}, {1, 2}, {2, 4}, {3, 6}, {4, 8}})});
+  return spec;
+}
+
+FakeModel::FakeModel(std::shared_ptr<Script> script)
+    : script_(std::move(script)), spec_(MakeSpec()) {}
+
+cache::CacheGeometry FakeModel::cache_geometry() const {
+  return {.layers = 2, .heads = 2, .head_width = 8, .bytes_per_value = 4};
+}
+
+absl::Status FakeModel::CreateArena(std::int64_t blocks) {
+  HEATKV_CHECK_EQ(script_->arena_blocks, 0) << "the arena is created once";
+  script_->arena_blocks = blocks;
+  return absl::OkStatus();
+}
+
+absl::StatusOr<int> FakeModel::CountTokens(std::string_view prompt) const {
+  return static_cast<int>(prompt.size()) + 1;
+}
+
+absl::StatusOr<std::shared_ptr<const EncodedText>> FakeModel::EncodeText(
+    std::string_view prompt) {
+  ++script_->encodings;
+  auto text = std::make_shared<const FakeText>(std::string(prompt));
+  if (script_->on_encode) {
+    if (absl::Status s = script_->on_encode(text->prompt); !s.ok()) return s;
+  }
+  if (text->tokens() > kMaxTokens) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "the prompt has ", text->tokens(), " tokens, at most ", kMaxTokens));
+  }
+  return std::shared_ptr<const EncodedText>(std::move(text));
+}
+
+absl::StatusOr<std::unique_ptr<ImageState>> FakeModel::StartImage(
+    std::shared_ptr<const EncodedText> text, int ladder,
+    const SamplingKnobs& knobs) {
+  const auto& grids = spec_.ladders[ladder].ladder;
+  HEATKV_CHECK_EQ(knobs.guidance.size(), grids.num_scales());
+  HEATKV_CHECK_EQ(knobs.tau.size(), grids.num_scales());
+  return std::make_unique<FakeImage>(
+      script_, static_cast<const FakeText&>(*text).prompt, grids, knobs);
+}
+
+absl::Status FakeModel::Step(std::span<const StepItem> items) {
+  HEATKV_CHECK(!items.empty());
+  std::set<std::int32_t> written;
+  for (const StepItem& item : items) {
+    auto& image = static_cast<FakeImage&>(*item.image);
+    const cache::StepPlan& plan = *item.plan;
+    HEATKV_CHECK_EQ(plan.scale, image.scale);
+    HEATKV_CHECK_EQ(plan.scale, items[0].plan->scale);
+    HEATKV_CHECK_EQ(plan.branches, image.knobs.branches());
+    std::set<std::int32_t> mine;
+    for (const cache::BlockSpan& span : plan.store) {
+      HEATKV_CHECK(span.block >= 0 && span.block < script_->arena_blocks);
+      mine.insert(span.block);
+    }
+    for (const std::int32_t block : mine) {
+      HEATKV_CHECK(written.insert(block).second) << "block in two hands";
+    }
+    script_->steps.push_back(
+        absl::StrCat(image.prompt, "/", image.knobs.seed, "/", plan.scale));
+    if (script_->on_step) {
+      if (absl::Status s =
+              script_->on_step(image.prompt, image.knobs.seed, plan.scale);
+          !s.ok()) {
+        return s;
+      }
+    }
+    image.hash.Mix(plan.scale);
+    for (int row = 0; row < plan.rows(); ++row) {
+      std::uint64_t tokens = 0;
+      for (const cache::BlockSpan& span : plan.prefix_of(row)) {
+        tokens += span.tokens;
+      }
+      image.hash.Mix(tokens);
+    }
+    ++image.scale;
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<RgbImage> FakeModel::Decode(const ImageState& state) {
+  const auto& image = static_cast<const FakeImage&>(state);
+  if (script_->on_decode) {
+    if (absl::Status s = script_->on_decode(image.prompt); !s.ok()) return s;
+  }
+  const cache::Grid& last = image.ladder.grid(image.ladder.num_scales() - 1);
+  RgbImage picture;
+  picture.height = last.height * spec_.pixels_per_token();
+  picture.width = last.width * spec_.pixels_per_token();
+  std::uint64_t state_bits = image.hash.state();
+  for (int i = 0; i < picture.height * picture.width * 3; ++i) {
+    state_bits = state_bits * 6364136223846793005u + 1442695040888963407u;
+    picture.pixels.push_back(static_cast<std::uint8_t>(state_bits >> 56));
+  }
+  return picture;
+}
+
+}  // namespace heatkv::model
