@@ -1,0 +1,38 @@
+// What a configuration means in an operator's words: how many images of each
+// size and tier the pool holds at once.  Pure functions of plain values.
+//
+// Thread safety: stateless.
+
+#ifndef SERVER_CONFIG_CAPACITY_H_
+#define SERVER_CONFIG_CAPACITY_H_
+
+#include <cstdint>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "cache/geometry.h"
+#include "model/api/model_spec.h"
+#include "server/config/server_config.h"
+#include "server/engine/schedule_book.h"
+
+namespace heatkv::server {
+
+// The geometry that a model of `spec` has with this cache dtype, before it is
+// loaded.
+cache::CacheGeometry GeometryOf(const model::ModelSpec& spec, CacheDtype dtype);
+
+// Whole blocks in the pool.  Fails with InvalidArgument, naming both numbers,
+// if there is not even one.
+absl::StatusOr<std::int64_t> PoolBlocks(const PoolSize& pool,
+                                        std::int64_t device_bytes,
+                                        const cache::CacheGeometry& geometry);
+
+// One line for each size and tier:
+//   pool 256.0 MiB holds 182 standard images at 128x128 (1.4 MiB each, ...)
+std::string DescribeCapacity(const model::ModelSpec& spec,
+                             const ScheduleBook& book,
+                             std::int64_t pool_blocks);
+
+}  // namespace heatkv::server
+
+#endif  // SERVER_CONFIG_CAPACITY_H_

@@ -1,0 +1,93 @@
+// What an operator decides about a server, as plain values, and its reading
+// from YAML.  Strict: unknown keys, wrong types, units and ranges are errors
+// with line and column, all of them at once.  Everything has a default, so an
+// empty configuration serves the embedded model.
+//
+// deploy/heatkv.yaml shows every key with its meaning.
+
+#ifndef SERVER_CONFIG_SERVER_CONFIG_H_
+#define SERVER_CONFIG_SERVER_CONFIG_H_
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "server/engine/schedule_book.h"
+
+namespace heatkv::server {
+
+// Bytes, or a fraction of the device's memory.
+struct PoolSize {
+  std::int64_t bytes = std::int64_t{256} << 20;
+  std::optional<double> fraction;  // in (0, 1]; then `bytes` means nothing
+
+  // The bytes on a device with `device_bytes` of memory.
+  std::int64_t Resolve(std::int64_t device_bytes) const;
+
+  friend bool operator==(const PoolSize&, const PoolSize&) = default;
+};
+
+// "256 MiB" or "25 %".
+absl::StatusOr<PoolSize> ParsePoolSize(absl::string_view text);
+
+enum class CacheDtype { kFloat32, kBfloat16 };
+
+struct ServerConfig {
+  // host:port; port 0 takes any free one.
+  std::string listen = "127.0.0.1:50051";
+  std::string metrics_listen = "127.0.0.1:9464";
+  bool reflection = true;
+
+  std::string model = "models/default";  // a folder
+  std::string device = "cpu";
+  int threads = 0;  // of the model; 0: as many as the machine has cores
+
+  CacheDtype cache_dtype = CacheDtype::kFloat32;
+  PoolSize pool;
+
+  std::vector<TierSpec> tiers = DefaultTiers();
+  std::string default_tier = "standard";
+
+  int max_images = 10;  // a request
+  int max_prompt_bytes = 4096;
+  int max_running_images = 8;
+  int max_queued_requests = 64;
+  // Peaks of all images that wait.
+  std::int64_t max_queued_bytes = std::int64_t{16} << 30;
+  int cached_prompts = 256;
+  // Of a call whose client set no deadline, or a later one.
+  absl::Duration max_request_time = absl::Minutes(10);
+
+  // Threads that make PNG, JPEG and WebP.
+  int encoder_threads = 2;
+  absl::Duration drain_deadline = absl::Seconds(30);
+  absl::Duration heartbeat = absl::Seconds(10);
+
+  // full 1, high 0.2, standard 0.1, economy 0.06.
+  static std::vector<TierSpec> DefaultTiers();
+
+  friend bool operator==(const ServerConfig&, const ServerConfig&) = default;
+};
+
+absl::StatusOr<ServerConfig> LoadServerConfig(
+    const std::filesystem::path& file);
+
+// The same from text; `file` names it in messages.
+absl::StatusOr<ServerConfig> ParseServerConfig(const std::string& text,
+                                               absl::string_view file);
+
+// The configuration as YAML that reads back as itself, every key written out.
+std::string ToYaml(const ServerConfig& config);
+
+// What is wrong between the values, YAML or not: a default tier that does not
+// exist, a budget out of range, an address without a port.
+absl::Status Validate(const ServerConfig& config);
+
+}  // namespace heatkv::server
+
+#endif  // SERVER_CONFIG_SERVER_CONFIG_H_
