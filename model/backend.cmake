@@ -45,3 +45,13 @@ target_precompile_headers(heatkv_model PRIVATE <ATen/ATen.h>)
 # SentencePiece's header and Abseil's string_view exclude each other.
 set_source_files_properties(text/piece_model.cc
                             PROPERTIES SKIP_PRECOMPILE_HEADERS ON)
+
+# Comparison with recorded runs of the authors' implementation.
+heatkv_library(
+  NAME heatkv_parity_run
+  SRCS parity/aspect_templates.cc parity/golden_folder.cc
+       parity/parity_report.cc parity/parity_run.cc parity/recorded_bits.cc
+  DEPS heatkv_model
+  PRIVATE_DEPS nlohmann_json::nlohmann_json absl::str_format)
+target_precompile_headers(heatkv_parity_run REUSE_FROM heatkv_model)
+heatkv_program(NAME heatkv_parity SRCS parity/main.cc DEPS heatkv_parity_run)
