@@ -190,15 +190,16 @@ absl::Duration Engine::RetryAfter() const {
 }
 
 absl::Status Engine::EndReason(const RunningRequest& request) const {
-  if (request.cancelled) {
-    return absl::CancelledError("cancelled by the client");
-  }
   const absl::Time now = clock_->Now();
   if (now >= request.asked.deadline) {
     return absl::DeadlineExceededError(absl::StrCat(
         "the deadline passed after ",
         absl::FormatDuration(now - request.arrived), ", with ",
         request.images_done, " of ", request.images(), " images done"));
+  }
+  // After the deadline: a client whose deadline passes also cancels.
+  if (request.cancelled) {
+    return absl::CancelledError("cancelled by the client");
   }
   absl::MutexLock lock(&mutex_);
   if (draining_ && now >= drain_deadline_) return Draining(absl::Seconds(5));

@@ -64,7 +64,7 @@ const char* CodeName(absl::StatusCode code) {
   }
 }
 
-Metrics::Metrics(const Options& options)
+Metrics::Metrics(const MetricsOptions& options)
     : gpu_(std::to_string(options.gpu)),
       requests_(MakeCounters(&registry_, metric::kRequests)),
       images_(MakeCounters(&registry_, metric::kImages)),

@@ -25,6 +25,7 @@
 #include "prometheus/registry.h"
 #include "server/engine/engine_stats.h"
 #include "server/engine/observer.h"
+#include "server/metrics/metrics_endpoint.h"
 
 namespace heatkv::server {
 
@@ -33,13 +34,7 @@ const char* CodeName(absl::StatusCode code);
 
 class Metrics final : public ServerObserver, public prometheus::Collectable {
  public:
-  struct Options {
-    std::string version;
-    std::string model;
-    int gpu = 0;
-    cache::CacheGeometry geometry;
-  };
-  explicit Metrics(const Options& options);
+  explicit Metrics(const MetricsOptions& options);
 
   // Where statistics come from from now on, until it is called with null.  The
   // source is called from whichever thread scrapes.

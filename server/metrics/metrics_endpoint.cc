@@ -7,25 +7,51 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "prometheus/exposer.h"
+#include "server/metrics/metrics.h"
 
 namespace heatkv::server {
+namespace {
 
-MetricsEndpoint::MetricsEndpoint() = default;
+constexpr std::size_t kHttpThreads = 2;
+
+}  // namespace
+
+struct MetricsEndpoint::State {
+  explicit State(const MetricsOptions& options)
+      : metrics(std::make_shared<Metrics>(options)) {}
+
+  // Shared with the exposer, which keeps weak pointers.
+  std::shared_ptr<Metrics> metrics;
+  std::unique_ptr<prometheus::Exposer> exposer;
+  int port = 0;
+};
+
+MetricsEndpoint::MetricsEndpoint(std::unique_ptr<State> state)
+    : state_(std::move(state)) {}
+
 MetricsEndpoint::~MetricsEndpoint() = default;
 
 absl::StatusOr<std::unique_ptr<MetricsEndpoint>> MetricsEndpoint::Start(
-    const std::string& address, std::shared_ptr<Metrics> metrics) {
-  auto endpoint = absl::WrapUnique(new MetricsEndpoint);
-  endpoint->metrics_ = std::move(metrics);
+    const MetricsOptions& options) {
+  auto state = std::make_unique<State>(options);
   try {
-    endpoint->exposer_ = std::make_unique<prometheus::Exposer>(address, 2);
-    endpoint->exposer_->RegisterCollectable(endpoint->metrics_, "/metrics");
-    endpoint->port_ = endpoint->exposer_->GetListeningPorts().at(0);
+    state->exposer =
+        std::make_unique<prometheus::Exposer>(options.listen, kHttpThreads);
+    state->exposer->RegisterCollectable(state->metrics, "/metrics");
+    state->port = state->exposer->GetListeningPorts().at(0);
   } catch (const std::exception& e) {
-    return absl::UnavailableError(
-        absl::StrCat("cannot serve metrics at ", address, ": ", e.what()));
+    return absl::UnavailableError(absl::StrCat("cannot serve metrics at ",
+                                               options.listen, ": ", e.what()));
   }
-  return endpoint;
+  return absl::WrapUnique(new MetricsEndpoint(std::move(state)));
 }
+
+ServerObserver* MetricsEndpoint::observer() { return state_->metrics.get(); }
+
+void MetricsEndpoint::SetSource(std::function<EngineStats()> source) {
+  state_->metrics->SetSource(std::move(source));
+}
+
+int MetricsEndpoint::port() const { return state_->port; }
 
 }  // namespace heatkv::server

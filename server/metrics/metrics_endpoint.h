@@ -1,38 +1,54 @@
-// Serves metrics over HTTP at /metrics, for Prometheus.  Owns its threads; the
-// destructor ends them.
+// The metrics of a server and the HTTP address, /metrics, where Prometheus
+// finds them.  Owns its threads; the destructor ends them.
+//
+// This header shows no Prometheus type, so that a program can use it beside
+// other libraries.
+//
+// Thread safety: any thread.
 
 #ifndef SERVER_METRICS_METRICS_ENDPOINT_H_
 #define SERVER_METRICS_METRICS_ENDPOINT_H_
 
+#include <functional>
 #include <memory>
 #include <string>
 
 #include "absl/status/statusor.h"
-#include "server/metrics/metrics.h"
-
-namespace prometheus {
-class Exposer;
-}
+#include "cache/geometry.h"
+#include "server/engine/engine_stats.h"
+#include "server/engine/observer.h"
 
 namespace heatkv::server {
 
+struct MetricsOptions {
+  std::string listen;   // host:port; port 0 takes a free one
+  std::string version;  // of the server
+  std::string model;
+  int gpu = 0;
+  cache::CacheGeometry geometry;
+};
+
 class MetricsEndpoint {
  public:
-  // Listens at `address` (host:port; port 0 takes a free one).  `metrics` is
-  // shared with those who report to it.  Fails with Unavailable, naming the
-  // address, if it cannot listen there.
+  // Fails with Unavailable, naming the address, if it cannot listen there.
   static absl::StatusOr<std::unique_ptr<MetricsEndpoint>> Start(
-      const std::string& address, std::shared_ptr<Metrics> metrics);
+      const MetricsOptions& options);
   ~MetricsEndpoint();
 
-  int port() const { return port_; }
+  // Counts what it is told.  Lives as long as the endpoint.
+  ServerObserver* observer();
+
+  // Where each scrape takes the engine's statistics from, until it is set to
+  // null; once this returns, the old source is not called any more.
+  void SetSource(std::function<EngineStats()> source);
+
+  int port() const;
 
  private:
-  MetricsEndpoint();
+  struct State;
+  explicit MetricsEndpoint(std::unique_ptr<State> state);
 
-  std::shared_ptr<Metrics> metrics_;
-  std::unique_ptr<prometheus::Exposer> exposer_;
-  int port_ = 0;
+  std::unique_ptr<State> state_;
 };
 
 }  // namespace heatkv::server

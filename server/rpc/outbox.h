@@ -1,0 +1,57 @@
+// The events of one stream on their way out: in order, some of them still in
+// the making (a picture that is being encoded), at most one being written.
+//
+// Bounded, whatever the client does: of previews of one image only the newest
+// unsent one is kept, of queue positions only the newest, and no heartbeat
+// joins a box that is not empty.  Images and scales are never dropped; their
+// number is fixed by the request.
+//
+// Not thread-safe: guarded by its call's lock.
+
+#ifndef SERVER_RPC_OUTBOX_H_
+#define SERVER_RPC_OUTBOX_H_
+
+#include <cstdint>
+#include <deque>
+#include <optional>
+
+#include "heatkv/v1/image_generation.pb.h"
+
+namespace heatkv::server {
+
+class Outbox {
+ public:
+  // Appends a finished event and stamps it with the next sequence number.
+  void Push(v1::GenerateImageEvent event);
+
+  // Appends a place for an event in the making, and returns its sequence
+  // number.  `preview_of` is the image that it is a preview of, or nothing.
+  std::uint64_t Reserve(std::optional<int> preview_of);
+
+  // Puts the event into its place.  False if the place was dropped meanwhile,
+  // because a newer preview came.
+  bool Fill(std::uint64_t sequence, v1::GenerateImageEvent event);
+
+  // The next event, unless there is none or it is still in the making.
+  std::optional<v1::GenerateImageEvent> Take();
+
+  // Forgets everything.
+  void Clear() { slots_.clear(); }
+
+  bool empty() const { return slots_.empty(); }
+  std::size_t size() const { return slots_.size(); }
+
+ private:
+  struct Slot {
+    std::uint64_t sequence = 0;
+    std::optional<int> preview_of;
+    std::optional<v1::GenerateImageEvent> event;  // none while in the making
+  };
+
+  std::deque<Slot> slots_;
+  std::uint64_t next_sequence_ = 1;
+};
+
+}  // namespace heatkv::server
+
+#endif  // SERVER_RPC_OUTBOX_H_

@@ -1,0 +1,66 @@
+// The public interface of a running engine, listening over gRPC.  Owns the
+// gRPC server, its service and the threads that encode pictures.
+//
+// This header shows no gRPC type, so that a program can use it beside other
+// libraries.
+//
+// Thread safety: any thread.
+
+#ifndef SERVER_RPC_PUBLIC_INTERFACE_H_
+#define SERVER_RPC_PUBLIC_INTERFACE_H_
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "server/engine/clock.h"
+#include "server/engine/engine.h"
+#include "server/engine/observer.h"
+
+namespace heatkv::server {
+
+struct PublicInterfaceOptions {
+  std::string listen;  // host:port; port 0 takes a free one
+  bool reflection = true;
+  std::string default_tier;  // exists in the engine's book
+  int max_images = 10;
+  int max_prompt_bytes = 4096;
+  absl::Duration max_request_time = absl::Minutes(10);
+  absl::Duration heartbeat = absl::Seconds(10);
+  int encoder_threads = 2;
+  std::string server_version;
+  std::string model_sha256;
+  std::function<std::string(absl::string_view)> sha256;  // in hex; any thread
+};
+
+class PublicInterface {
+ public:
+  // What is pointed to must outlive the interface.  Fails with Unavailable,
+  // naming the address, if it cannot listen there.
+  static absl::StatusOr<std::unique_ptr<PublicInterface>> Start(
+      const PublicInterfaceOptions& options, Engine* engine,
+      ServerObserver* observer, const Clock* clock);
+  ~PublicInterface();
+
+  int port() const;
+
+  // What health checks answer from now on.
+  void SetServing(bool serving);
+
+  // Takes no new call, lets those in flight end until `deadline`, cancels the
+  // rest, and returns when none is left.
+  void Shutdown(absl::Time deadline);
+
+ private:
+  struct State;
+  explicit PublicInterface(std::unique_ptr<State> state);
+
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace heatkv::server
+
+#endif  // SERVER_RPC_PUBLIC_INTERFACE_H_
