@@ -42,6 +42,13 @@ heatkv_library(
   PRIVATE_DEPS nlohmann_json::nlohmann_json PkgConfig::SENTENCEPIECE)
 # Torch's umbrella header takes seconds to parse; parse it once.
 target_precompile_headers(heatkv_model PRIVATE <ATen/ATen.h>)
+# libsentencepiece.so and libc10.so both define FLAGS_minloglevel, one as an
+# object of many bytes and one as an int.  The library that is loaded first
+# defines it for both, and SentencePiece's constructor must not write over what
+# follows c10's int.  So it comes first, before any library a program names.
+target_link_options(
+  heatkv_model INTERFACE
+  "LINKER:--push-state,--no-as-needed,-lsentencepiece,--pop-state")
 # SentencePiece's header and Abseil's string_view exclude each other.
 set_source_files_properties(text/piece_model.cc
                             PROPERTIES SKIP_PRECOMPILE_HEADERS ON)

@@ -1,16 +1,36 @@
 #include "model/text/tokenizer.h"
 
+#include <dlfcn.h>
+
+#include <cstring>
 #include <utility>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "base/check.h"
 #include "base/status_macros.h"
 #include "model/weights/mapped_file.h"
 
 namespace heatkv::model {
+namespace {
+
+// Whether SentencePiece's global flag lies in SentencePiece.  LibTorch has a
+// smaller one of the same name; a program linked in the wrong order lets the
+// constructor of the one overwrite the neighbours of the other before main
+// (see model/backend.cmake).
+bool FlagsAreApart() {
+  void* const flag = dlsym(RTLD_DEFAULT, "FLAGS_minloglevel");
+  Dl_info place;
+  return flag == nullptr || dladdr(flag, &place) == 0 ||
+         std::strstr(place.dli_fname, "sentencepiece") != nullptr;
+}
+
+}  // namespace
 
 absl::StatusOr<std::unique_ptr<const Tokenizer>> Tokenizer::Load(
     const std::string& path) {
+  HEATKV_CHECK(FlagsAreApart())
+      << "libsentencepiece must be linked before libtorch";
   ASSIGN_OR_RETURN(const std::shared_ptr<const MappedFile> file,
                    MappedFile::Open(path));
   auto pieces = std::make_unique<PieceModel>();

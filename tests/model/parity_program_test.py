@@ -1,0 +1,118 @@
+"""heatkv_parity on a folder as it is and as it must not be.
+
+    parity_program_test.py PROGRAM FOLDER
+
+FOLDER is a golden without a VAE that passes.
+"""
+import json
+import os
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+import unittest
+
+PROGRAM, FOLDER = sys.argv[1:3]
+
+
+def run(*arguments):
+    done = subprocess.run([PROGRAM, *arguments], capture_output=True, text=True)
+    return done.returncode, done.stdout, done.stderr
+
+
+class ParityProgramTest(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.mkdtemp()
+        for name in os.listdir(FOLDER):
+            shutil.copy(os.path.join(FOLDER, name), self.folder)
+        self.addCleanup(shutil.rmtree, self.folder)
+
+    def path(self, name):
+        return os.path.join(self.folder, name)
+
+    def change_meta(self, change):
+        with open(self.path('meta.json')) as file:
+            meta = json.load(file)
+        change(meta)
+        with open(self.path('meta.json'), 'w') as file:
+            json.dump(meta, file)
+
+    def flip_byte(self, file_name, tensor, offset=0):
+        """Inverts one byte of a tensor."""
+        with open(self.path(file_name), 'r+b') as file:
+            size = struct.unpack('<Q', file.read(8))[0]
+            header = json.loads(file.read(size))
+            at = 8 + size + header[tensor]['data_offsets'][0] + offset
+            file.seek(at)
+            byte = file.read(1)[0]
+            file.seek(at)
+            file.write(bytes([byte ^ 0xFF]))
+
+    def expect_unreadable(self, *parts):
+        code, out, err = run('--no-vae', self.folder)
+        self.assertEqual(code, 2, out + err)
+        self.assertEqual(out, '')
+        self.assertEqual(err.count('\n'), 1, err)
+        for part in parts:
+            self.assertIn(part, err)
+
+    def test_agreement_exits_0_with_one_json_object(self):
+        code, out, err = run('--no-vae', self.folder)
+        self.assertEqual(code, 0, out + err)
+        report = json.loads(out)
+        self.assertLess(report['logits'], 1e-4)
+        self.assertGreater(report['bits_total'], 10000)
+        self.assertEqual(report['bits_flipped'], 0)
+        self.assertIsNone(report['decoded'])
+
+    def test_a_changed_weight_exits_1_and_still_prints(self):
+        # The exponent of a value of the head's bias.
+        self.flip_byte('infinity.safetensors', 'head.bias', 1)
+        code, out, err = run('--no-vae', self.folder)
+        self.assertEqual(code, 1, out + err)
+        self.assertGreater(json.loads(out)['logits'], 1e-4)
+
+    def test_a_changed_recorded_bit_exits_1(self):
+        self.flip_byte('goldens.safetensors', 'scale06.bits')
+        code, out, _ = run('--no-vae', self.folder)
+        self.assertEqual(code, 1)
+        self.assertEqual(json.loads(out)['bits_flipped'], 1)
+
+    def test_without_a_vae_one_must_say_so(self):
+        code, _, err = run(self.folder)
+        self.assertEqual(code, 2)
+        self.assertIn('vae.safetensors', err)
+
+    def test_missing_files_exit_2(self):
+        for name in ('meta.json', 'infinity.safetensors',
+                     'goldens.safetensors'):
+            with self.subTest(name):
+                os.rename(self.path(name), self.path('away'))
+                self.expect_unreadable(name)
+                os.rename(self.path('away'), self.path(name))
+
+    def test_a_short_file_exits_2(self):
+        os.truncate(self.path('infinity.safetensors'),
+                    os.path.getsize(self.path('infinity.safetensors')) - 3)
+        self.expect_unreadable('infinity.safetensors', 'bytes')
+
+    def test_meta_that_contradicts_the_weights_exits_2(self):
+        self.change_meta(lambda meta: meta['config'].update(depth=3))
+        self.expect_unreadable('2 blocks', 'depth 3')
+
+    def test_guidance_inside_the_blocks_exits_2(self):
+        self.change_meta(lambda meta: meta.update(cfg_insertion_layer=[-5]))
+        self.expect_unreadable('cfg_insertion_layer', '[-5]')
+
+    def test_a_list_too_short_exits_2(self):
+        self.change_meta(lambda meta: meta.update(tau=[1.0, 1.0]))
+        self.expect_unreadable('tau', '2', '7')
+
+    def test_a_missing_field_exits_2(self):
+        self.change_meta(lambda meta: meta.pop('text_lens'))
+        self.expect_unreadable('text_lens')
+
+
+if __name__ == '__main__':
+    unittest.main(argv=sys.argv[:1])

@@ -1,0 +1,107 @@
+#include <ATen/ATen.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "absl/strings/str_replace.h"
+#include "model/vae/decoder.h"
+#include "model/vae/pixels.h"
+#include "model/weights/tensor_bytes.h"
+#include "tests/model/random_model.h"
+
+namespace heatkv::model {
+namespace {
+
+using testing::HasSubstr;
+
+VaeSpec SmallVae() {
+  VaeSpec spec;
+  spec.base_channels = 32;
+  spec.channel_multipliers = {1, 2};
+  spec.residual_blocks = 2;
+  return spec;
+}
+
+absl::StatusOr<std::unique_ptr<VaeDecoder>> LoadVae(
+    const NamedTensors& weights) {
+  const TemporaryFolder folder;
+  WriteSafetensors(folder.File("vae.safetensors"), weights);
+  return VaeDecoder::Load(
+      SmallVae(), /*bits=*/4,
+      *WeightStore::Open({folder.File("vae.safetensors")}, {}));
+}
+
+// The recording was made in float64 by torch (tools/make_model_goldens.py).
+TEST(VaeDecoderTest, MatchesAFloat64Recording) {
+  const auto golden =
+      SafetensorsFile::Open("tests/golden/vae/golden.safetensors");
+  ASSERT_TRUE(golden.ok()) << golden.status();
+  VaeSpec spec = SmallVae();
+  spec.residual_blocks = 1;
+  const auto vae = VaeDecoder::Load(
+      spec, /*bits=*/4,
+      *WeightStore::Open({"tests/golden/vae/vae.safetensors"}, {}));
+  ASSERT_TRUE(vae.ok()) << vae.status();
+  const at::Tensor codes = CopyTensor(*golden, golden->tensors().at("codes"));
+  const at::Tensor truth = CopyTensor(*golden, golden->tensors().at("decoded"));
+  const at::Tensor decoded = (*vae)->Decode(codes);
+  ASSERT_EQ(decoded.sizes(), truth.sizes());
+  EXPECT_LT((decoded - truth).abs().max().item<double>() /
+                truth.abs().max().item<double>(),
+            1e-5);
+}
+
+TEST(VaeDecoderTest, DoublesTheSideWithEveryLevelButTheFinest) {
+  const auto vae = LoadVae(RandomVaeWeights(SmallVae(), 4, 1));
+  ASSERT_TRUE(vae.ok()) << vae.status();
+  EXPECT_EQ((*vae)->Decode(at::randn({1, 4, 3, 5})).sizes(),
+            (at::IntArrayRef{1, 3, 6, 10}));
+}
+
+TEST(VaeDecoderTest, AcceptsLegacyNamesEncodersAndMasks) {
+  const NamedTensors weights = RandomVaeWeights(SmallVae(), 4, 1);
+  NamedTensors legacy;
+  for (const auto& [name, tensor] : weights) {
+    legacy[absl::StrReplaceAll(name, {{".conv.weight", ".weight"},
+                                      {".conv.bias", ".bias"},
+                                      {".norm.weight", ".weight"},
+                                      {".norm.bias", ".bias"}})] = tensor;
+  }
+  // The upsampling layer is itself called "conv": only its wrapper goes.
+  for (const char* part : {"weight", "bias"}) {
+    const std::string name = "decoder.up.1.upsample.";
+    legacy.erase(name + part);
+    legacy[name + "conv." + part] = weights.at(name + "conv.conv." + part);
+  }
+  legacy["encoder.conv_in.conv.weight"] = at::zeros({3});
+  legacy["quantizer.lfq.mask"] = at::zeros({4}, at::kLong);
+  const auto old_vae = LoadVae(legacy);
+  ASSERT_TRUE(old_vae.ok()) << old_vae.status();
+  const at::Tensor codes = at::randn({1, 4, 2, 2});
+  EXPECT_TRUE(
+      at::equal((*old_vae)->Decode(codes), (*LoadVae(weights))->Decode(codes)));
+}
+
+TEST(VaeDecoderTest, NamesWhatDoesNotBelong) {
+  NamedTensors weights = RandomVaeWeights(SmallVae(), 4, 1);
+  weights.erase("decoder.up.0.block.0.nin_shortcut.conv.weight");
+  weights["decoder.up.2.block.0.conv1.conv.weight"] = at::zeros({1});
+  const absl::Status status = LoadVae(weights).status();
+  EXPECT_THAT(status.message(),
+              HasSubstr("'decoder.up.0.block.0.nin_shortcut.conv.weight' of "
+                        "shape [32, 64, 1, 1] is missing"));
+  EXPECT_THAT(status.message(), HasSubstr("decoder.up.2.block.0.conv1"));
+}
+
+TEST(PixelsTest, AreClampedAndTruncated) {
+  const at::Tensor decoded =
+      at::tensor({-2.0f, -1.0f, 0.0f, 0.999f, 1.0f, 7.0f}).view({1, 3, 1, 2});
+  const at::Tensor pixels = PixelsOf(decoded);
+  ASSERT_EQ(pixels.sizes(), (at::IntArrayRef{1, 2, 3}));
+  // (0 + 1) / 2 * 255 = 127.5 and (0.999 + 1) / 2 * 255 = 254.87.
+  EXPECT_TRUE(at::equal(
+      pixels,
+      at::tensor({0, 127, 255, 0, 254, 255}).to(at::kByte).view({1, 2, 3})));
+}
+
+}  // namespace
+}  // namespace heatkv::model
