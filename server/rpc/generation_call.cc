@@ -24,7 +24,8 @@ GenerationCall::GenerationCall(const CallServices* services, std::string rpc,
     : services_(services),
       rpc_(std::move(rpc)),
       streams_(streams),
-      arrived_(services->clock->Now()) {}
+      arrived_(services->clock->Now()),
+      last_event_(arrived_) {}
 
 void GenerationCall::Start(const v1::GenerateImageRequest& request,
                            std::string peer, absl::Duration time_left) {
@@ -70,10 +71,13 @@ void GenerationCall::CancelByClient() {
   if (number != 0) services_->engine->Cancel(number);
 }
 
-void GenerationCall::Heartbeat() {
+void GenerationCall::Heartbeat(absl::Duration silence) {
   const auto self = shared_from_this();
   absl::MutexLock lock(&mutex_);
-  if (is_writing_ || end_.has_value()) return;
+  if (is_writing_ || end_.has_value() ||
+      services_->clock->Now() - last_event_ < silence) {
+    return;
+  }
   v1::GenerateImageEvent event = NewEvent();
   event.mutable_heartbeat();
   Push(std::move(event));
@@ -143,6 +147,7 @@ void GenerationCall::Push(v1::GenerateImageEvent event) {
 void GenerationCall::Pump() {
   while (!is_writing_ && !closed_) {
     if (auto event = outbox_.Take()) {
+      last_event_ = services_->clock->Now();
       is_writing_ = !Write(*std::move(event));
       continue;
     }

@@ -42,8 +42,8 @@ class GenerationCall : public EventSink,
   // The client cancelled or is gone.
   void CancelByClient();
 
-  // Sends a sign of life, if nothing else is on its way.
-  void Heartbeat();
+  // Sends a sign of life, if nothing was sent for `silence`.
+  void Heartbeat(absl::Duration silence);
 
   void OnEvent(EngineEvent event) override;
   void OnFinished(const absl::Status& status,
@@ -90,6 +90,7 @@ class GenerationCall : public EventSink,
   bool is_writing_ ABSL_GUARDED_BY(mutex_) = false;
   bool completed_ ABSL_GUARDED_BY(mutex_) = false;
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;
+  absl::Time last_event_ ABSL_GUARDED_BY(mutex_);
   absl::Duration encode_took_ ABSL_GUARDED_BY(mutex_);
   RequestUsage usage_ ABSL_GUARDED_BY(mutex_);
   // Set once the outcome is known.

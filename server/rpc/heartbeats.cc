@@ -36,7 +36,7 @@ void Heartbeats::Beat() {
         return false;
       });
     }
-    for (const auto& call : alive) call->Heartbeat();
+    for (const auto& call : alive) call->Heartbeat(interval_);
   }
 }
 

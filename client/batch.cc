@@ -1,0 +1,164 @@
+#include "client/batch.h"
+
+#include <atomic>
+#include <iostream>
+#include <mutex>
+#include <set>
+#include <thread>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "absl/time/clock.h"
+#include "client/generation.h"
+#include "nlohmann/json.hpp"
+
+namespace heatkv::client {
+namespace {
+
+using nlohmann::json;
+
+constexpr int kMaxTries = 100;
+
+bool IsPlainName(const std::string& id) {
+  if (id.empty() || id.size() > 200 || id[0] == '.') return false;
+  for (const char c : id) {
+    if (c == '/' || static_cast<unsigned char>(c) < ' ') return false;
+  }
+  return true;
+}
+
+// The value below a key, in the form that the request needs; says what is wrong
+// with it, if anything.
+std::string ReadKey(const std::string& key, const json& value,
+                    BatchItem* item) {
+  v1::GenerateImageRequest& request = item->request;
+  if (key == "id" || key == "prompt" || key == "tier" || key == "aspect" ||
+      key == "pixel_class") {
+    if (!value.is_string()) return absl::StrCat(key, " must be text");
+    const auto& text = value.get_ref<const std::string&>();
+    if (key == "id") item->id = text;
+    if (key == "prompt") request.set_prompt(text);
+    if (key == "tier") request.set_tier(text);
+    if (key == "aspect") request.mutable_size()->set_aspect(text);
+    if (key == "pixel_class") request.mutable_size()->set_pixel_class(text);
+    return "";
+  }
+  if (key == "seed") {
+    if (!value.is_number_unsigned()) {
+      return "seed must be a whole number, 0 or more";
+    }
+    request.set_seed(value.get<std::uint64_t>());
+    return "";
+  }
+  if (key == "guidance" || key == "tau" || key == "top_p") {
+    if (!value.is_number()) return absl::StrCat(key, " must be a number");
+    if (key == "guidance") request.set_guidance(value.get<double>());
+    if (key == "tau") request.set_tau(value.get<double>());
+    if (key == "top_p") request.set_top_p(value.get<double>());
+    return "";
+  }
+  return absl::StrCat("unknown key \"", key, "\"");
+}
+
+std::string ReadLine(absl::string_view line, BatchItem* item) {
+  const json value = json::parse(line.begin(), line.end(), nullptr,
+                                 /*allow_exceptions=*/false);
+  if (!value.is_object()) return "is no JSON object";
+  for (const auto& [key, member] : value.items()) {
+    if (std::string wrong = ReadKey(key, member, item); !wrong.empty()) {
+      return wrong;
+    }
+  }
+  if (!IsPlainName(item->id)) {
+    return absl::StrCat("id \"", item->id, "\" is no plain file name");
+  }
+  if (!value.contains("prompt")) return "has no prompt";
+  return "";
+}
+
+// One item until it is made, refused for good, or out of tries.
+Generated MakeOne(const Connection& connection, const BatchItem& item,
+                  const BatchOptions& options) {
+  const std::filesystem::path file =
+      options.folder / (item.id + options.ending);
+  for (int tries = 1;; ++tries) {
+    Generated made = Generate(connection, item.request, file, options.timeout,
+                              [](const v1::GenerateImageEvent&) {});
+    const absl::Duration delay = RetryDelay(made.status);
+    if (delay == absl::ZeroDuration() || tries == kMaxTries) return made;
+    absl::SleepFor(delay);
+  }
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<BatchItem>> ParseBatch(
+    absl::string_view text, const v1::GenerateImageRequest& defaults) {
+  std::vector<BatchItem> items;
+  std::vector<std::string> mistakes;
+  std::set<std::string> ids;
+  int number = 0;
+  for (const absl::string_view line : absl::StrSplit(text, '\n')) {
+    ++number;
+    if (line.find_first_not_of(" \t\r") == absl::string_view::npos) continue;
+    BatchItem item;
+    item.request = defaults;
+    std::string wrong = ReadLine(line, &item);
+    if (wrong.empty() && !ids.insert(item.id).second) {
+      wrong = absl::StrCat("repeats the id \"", item.id, "\"");
+    }
+    if (wrong.empty()) {
+      items.push_back(std::move(item));
+    } else {
+      mistakes.push_back(absl::StrCat("line ", number, ": ", wrong));
+    }
+  }
+  if (!mistakes.empty()) {
+    return absl::InvalidArgumentError(absl::StrJoin(mistakes, "\n"));
+  }
+  return items;
+}
+
+int RunBatch(const Connection& connection, const std::vector<BatchItem>& items,
+             const BatchOptions& options) {
+  std::atomic<std::size_t> next = 0;
+  std::mutex mutex;  // of the counts and of both output streams
+  int done = 0;
+  int failed = 0;
+  const auto work = [&] {
+    while (true) {
+      const std::size_t i = next++;
+      if (i >= items.size()) return;
+      const Generated made = MakeOne(connection, items[i], options);
+      const std::lock_guard<std::mutex> lock(mutex);
+      ++done;
+      const std::string place = absl::StrCat(done, "/", items.size(), " ");
+      if (!made.status.ok() || !made.file_status.ok()) {
+        ++failed;
+        std::cerr << place << items[i].id << ": "
+                  << (made.file_status.ok()
+                          ? DescribeFailure(made.status)
+                          : std::string(made.file_status.message()))
+                  << "\n";
+        continue;
+      }
+      if (options.json) {
+        nlohmann::ordered_json line = {{"id", items[i].id}};
+        line.update(ToJson(made));
+        std::cout << line.dump() << "\n" << std::flush;
+      }
+      if (!options.quiet) {
+        std::cerr << place << made.pictures[0].file.string() << "\n";
+      }
+    }
+  };
+  std::vector<std::thread> threads;
+  for (int i = 0; i < options.parallel; ++i) threads.emplace_back(work);
+  for (std::thread& thread : threads) thread.join();
+  return failed;
+}
+
+}  // namespace heatkv::client

@@ -1,0 +1,80 @@
+#include "client/progress.h"
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+
+namespace heatkv::client {
+namespace {
+
+constexpr int kBarWidth = 24;
+
+std::string Bar(const v1::ScaleDone& done) {
+  const int filled = kBarWidth * done.scale() / done.scales();
+  return absl::StrCat("[", std::string(filled, '#'),
+                      std::string(kBarWidth - filled, '.'), "] ");
+}
+
+}  // namespace
+
+std::string ReadableBytes(std::uint64_t bytes) {
+  const char* const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+  double value = static_cast<double>(bytes);
+  int unit = 0;
+  while (value >= 1024 && unit < 4) {
+    value /= 1024;
+    ++unit;
+  }
+  return unit == 0 ? absl::StrFormat("%.0f B", value)
+                   : absl::StrFormat("%.1f %s", value, units[unit]);
+}
+
+std::string DescribeEvent(const v1::GenerateImageEvent& event) {
+  switch (event.event_case()) {
+    case v1::GenerateImageEvent::kAccepted:
+      return absl::StrFormat(
+          "accepted on tier %s: %s of cache at its peak, %.1f %% of the full "
+          "cache",
+          event.accepted().tier(),
+          ReadableBytes(event.accepted().reserved_bytes()),
+          100.0 * event.accepted().reserved_bytes() /
+              event.accepted().full_cache_bytes());
+    case v1::GenerateImageEvent::kQueued:
+      return absl::StrCat("waiting for room, ", event.queued().position(),
+                          " ahead");
+    case v1::GenerateImageEvent::kScaleDone: {
+      const v1::ScaleDone& done = event.scale_done();
+      return absl::StrCat("image ", done.image_index() + 1, ": scale ",
+                          done.scale(), " of ", done.scales(), " (",
+                          done.grid_height(), "x", done.grid_width(),
+                          "), cache ", ReadableBytes(done.held_bytes()));
+    }
+    case v1::GenerateImageEvent::kPreview:
+      return absl::StrCat("image ", event.preview().image_index() + 1,
+                          ": preview after scale ", event.preview().scale());
+    default:
+      return "";
+  }
+}
+
+void Progress::Show(const v1::GenerateImageEvent& event) {
+  const std::string text = DescribeEvent(event);
+  if (style_ == ProgressStyle::kNone || text.empty()) return;
+  if (style_ == ProgressStyle::kLines) {
+    std::fprintf(stream_, "%s\n", text.c_str());
+    return;
+  }
+  const std::string bar = event.has_scale_done() ? Bar(event.scale_done()) : "";
+  // To the line's start, then clear it.
+  std::fprintf(stream_, "\r\033[K%s%s", bar.c_str(), text.c_str());
+  std::fflush(stream_);
+  is_line_open_ = true;
+}
+
+void Progress::EndLine() {
+  if (!is_line_open_) return;
+  std::fprintf(stream_, "\r\033[K");
+  std::fflush(stream_);
+  is_line_open_ = false;
+}
+
+}  // namespace heatkv::client
