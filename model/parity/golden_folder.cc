@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "model/infinity/block_names.h"
+#include "model/parity/aspect_templates.h"
 #include "model/spec_rules.h"
 #include "model/weights/tensor_bytes.h"
 #include "nlohmann/json.hpp"
@@ -76,6 +77,19 @@ absl::StatusOr<std::vector<cache::Grid>> GridsField(const json& meta) {
   return grids;
 }
 
+// Official ladders are known; another model's run says what its grid is.
+absl::StatusOr<cache::Grid> RopeGridField(
+    const json& meta, const std::vector<cache::Grid>& grids) {
+  const auto it = meta.find("rope_grid");
+  if (it == meta.end()) return RopeGridFor(grids);
+  if (!it->is_array() || it->size() != 2 || !(*it)[0].is_number_unsigned() ||
+      !(*it)[1].is_number_unsigned()) {
+    return MissingField("rope_grid", "[height, width]");
+  }
+  return cache::Grid{.height = (*it)[0].get<int>(),
+                     .width = (*it)[1].get<int>()};
+}
+
 // Guidance on logits is what "[0]" means; other items are layers.
 absl::Status CheckInsertion(const json& meta) {
   const auto it = meta.find("cfg_insertion_layer");
@@ -115,6 +129,7 @@ absl::Status GoldenFolder::ReadMeta() {
     return absl::InvalidArgumentError(absl::StrCat(path, ": no JSON object"));
   }
   ASSIGN_OR_RETURN(run_.grids, GridsField(meta));
+  ASSIGN_OR_RETURN(run_.rope_grid, RopeGridField(meta, run_.grids));
   ASSIGN_OR_RETURN(run_.guidance,
                    PerScaleField(meta, "cfg", run_.grids.size()));
   ASSIGN_OR_RETURN(run_.tau, PerScaleField(meta, "tau", run_.grids.size()));

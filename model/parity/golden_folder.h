@@ -34,6 +34,9 @@ class GoldenFolder {
     std::vector<double> guidance;   // one value for each grid
     std::vector<double> tau;        // likewise
     double top_p = 0.97;
+    // Grid to which positions are normalised: meta.json's 'rope_grid', or the
+    // last grid of the authors' ladder that `grids` belong to.
+    cache::Grid rope_grid;
 
     int batch() const { return static_cast<int>(text_lengths.size()); }
     bool guided() const;

@@ -19,7 +19,6 @@
 #include "model/infinity/image_in_flight.h"
 #include "model/infinity/reference_attention.h"
 #include "model/infinity/transformer.h"
-#include "model/parity/aspect_templates.h"
 #include "model/parity/golden_folder.h"
 #include "model/parity/recorded_bits.h"
 #include "model/torch_exceptions.h"
@@ -144,7 +143,7 @@ absl::Status ParityRun::StartImages() {
     images_.emplace_back(
         &transformer_, texts_[image],
         ImageInFlight::Options{.grids = run_.grids,
-                               .rope_grid = RopeGridFor(run_.grids),
+                               .rope_grid = run_.rope_grid,
                                .guidance = run_.guidance,
                                .tau = run_.tau,
                                .top_p = run_.top_p},
