@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <cmath>
 #include <fstream>
+#include <iterator>
 #include <limits>
-#include <sstream>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
@@ -87,12 +87,11 @@ absl::StatusOr<YAML::Node> ParseYaml(const std::string& text,
 
 absl::StatusOr<YAML::Node> ParseYamlFile(const std::filesystem::path& file) {
   std::ifstream stream(file, std::ios::binary);
-  std::ostringstream text;
-  if (!stream || !(text << stream.rdbuf())) {
-    return absl::NotFoundError(
-        absl::StrCat(file.string(), ": cannot be read (missing or empty)"));
+  const std::string text{std::istreambuf_iterator<char>(stream), {}};
+  if (!stream || std::filesystem::is_directory(file)) {
+    return absl::NotFoundError(absl::StrCat(file.string(), ": cannot be read"));
   }
-  return ParseYaml(text.str(), file.string());
+  return ParseYaml(text, file.string());
 }
 
 YamlMap::YamlMap(const YAML::Node& node, std::string path,

@@ -1,0 +1,81 @@
+"""Fixtures of the integration tests: a real server, a client made from our
+protocol files at test time.
+
+    third_party/python/bin/python -m pytest tests/integration \
+        --bin build/bin --model models/default
+"""
+
+import importlib
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from server_process import ServerProcess
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+def pytest_addoption(parser):
+    parser.addoption("--bin", default=str(ROOT / "build/bin"))
+    parser.addoption("--model", default=str(ROOT / "models/default"))
+
+
+@pytest.fixture(scope="session")
+def programs(request):
+    """The folder of the programs under test."""
+    return pathlib.Path(request.config.getoption("--bin")).resolve()
+
+
+@pytest.fixture(scope="session")
+def model_folder(request):
+    return pathlib.Path(request.config.getoption("--model")).resolve()
+
+
+@pytest.fixture(scope="session")
+def api(tmp_path_factory):
+    """The protocol's Python modules: api.pb and api.grpc."""
+    out = tmp_path_factory.mktemp("protocol")
+    subprocess.run(
+        [
+            sys.executable, "-m", "grpc_tools.protoc",
+            f"--proto_path={ROOT / 'proto'}",
+            f"--python_out={out}", f"--grpc_python_out={out}",
+            "heatkv/v1/image_generation.proto",
+        ],
+        check=True,
+    )
+    sys.path.insert(0, str(out))
+
+    class Api:
+        pb = importlib.import_module("heatkv.v1.image_generation_pb2")
+        grpc = importlib.import_module("heatkv.v1.image_generation_pb2_grpc")
+
+    return Api
+
+
+@pytest.fixture
+def start(programs, model_folder, api, tmp_path):
+    """Starts servers: start(config_text, flags...).  Stops what is left."""
+    started = []
+
+    def start_one(config="", *flags, model=model_folder):
+        server = ServerProcess(programs, model, api, tmp_path, config, flags)
+        started.append(server)
+        server.await_ready()
+        return server
+
+    yield start_one
+    for server in started:
+        server.kill()
+
+
+@pytest.fixture(scope="module")
+def server(programs, model_folder, api, tmp_path_factory):
+    """One server with the default configuration for the tests of a file."""
+    folder = tmp_path_factory.mktemp("server")
+    process = ServerProcess(programs, model_folder, api, folder, "", ())
+    process.await_ready()
+    yield process
+    process.kill()
