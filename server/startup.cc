@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/memory/memory.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "base/status_macros.h"
@@ -32,8 +33,14 @@ absl::StatusOr<std::unique_ptr<model::ImageModel>> LoadModel(
   options.cache_dtype = plan.config.cache_dtype == CacheDtype::kFloat32
                             ? model::InfinityBackend::CacheDtype::kFloat32
                             : model::InfinityBackend::CacheDtype::kBFloat16;
-  return model::InfinityBackend::Create(plan.folder.spec,
-                                        plan.folder.path.string(), options);
+  const std::string folder = plan.folder.path.string();
+  auto model =
+      model::InfinityBackend::Create(plan.folder.spec, folder, options);
+  if (model.ok() || absl::StrContains(model.status().message(), folder)) {
+    return model;
+  }
+  return absl::Status(model.status().code(),
+                      absl::StrCat(folder, ": ", model.status().message()));
 }
 
 EngineOptions MakeEngineOptions(const ServingPlan& plan) {

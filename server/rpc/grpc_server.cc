@@ -1,10 +1,15 @@
 #include "server/rpc/grpc_server.h"
 
+#include <algorithm>
+#include <vector>
+
 #include "absl/memory/memory.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "grpcpp/ext/proto_server_reflection_plugin.h"
 #include "grpcpp/health_check_service_interface.h"
+#include "grpcpp/impl/server_builder_option.h"
+#include "grpcpp/impl/server_builder_plugin.h"
 #include "grpcpp/security/server_credentials.h"
 #include "grpcpp/server_builder.h"
 
@@ -18,14 +23,33 @@ constexpr int kMinPingIntervalMs = 10'000;
 constexpr int kKeepaliveMs = 30'000;
 constexpr int kKeepaliveTimeoutMs = 10'000;
 
+// Linking gRPC's reflection library turns it on for every server; this turns it
+// off for one.
+class NoReflection final : public grpc::ServerBuilderOption {
+ public:
+  void UpdateArguments(grpc::ChannelArguments*) override {}
+  void UpdatePlugins(std::vector<std::unique_ptr<grpc::ServerBuilderPlugin>>*
+                         plugins) override {
+    using grpc::reflection::ProtoServerReflectionPlugin;
+    const auto is_reflection = [](const auto& plugin) {
+      return dynamic_cast<ProtoServerReflectionPlugin*>(plugin.get()) !=
+             nullptr;
+    };
+    plugins->erase(
+        std::remove_if(plugins->begin(), plugins->end(), is_reflection),
+        plugins->end());
+  }
+};
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(
     const std::string& address, bool reflection,
     ImageGenerationService* service) {
   grpc::EnableDefaultHealthCheckService(true);
-  if (reflection) grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+  grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   grpc::ServerBuilder builder;
+  if (!reflection) builder.SetOption(std::make_unique<NoReflection>());
   auto server = absl::WrapUnique(new GrpcServer);
   builder.AddListeningPort(address, grpc::InsecureServerCredentials(),
                            &server->port_);

@@ -86,10 +86,16 @@ def test_queue_gauges_show_who_waits(start):
     server = start("limits: {max_running_images: 1}")
     first = server.stream(PROMPT, n=3)
     second = server.stream(PROMPT)
-    poll(lambda: server.metrics()["heatkv_requests_waiting"] == 1)
-    metrics = server.metrics()
-    assert metrics["heatkv_images_running"] == 1
-    assert metrics["heatkv_waiting_bytes"] > 0
+
+    def one_runs_and_one_waits():
+        metrics = server.metrics()
+        return (
+            metrics["heatkv_images_running"] == 1
+            and metrics["heatkv_requests_waiting"] == 1
+            and metrics["heatkv_waiting_bytes"] > 0
+        )
+
+    poll(one_runs_and_one_waits)
     for stream in (first, second):
         assert list(stream)[-1].WhichOneof("event") == "completed"
     poll(lambda: server.metrics()["heatkv_requests_running"] == 0)

@@ -80,20 +80,20 @@ def test_a_missing_tensor_is_named(programs, broken):
     file = broken / "infinity.safetensors"
     data, gone = without_a_tensor(file.read_bytes())
     replace(file, data)
-    expect_broken_model(programs, broken, gone[0])
+    expect_broken_model(programs, broken, str(broken), gone[0])
 
 
 def test_the_weights_of_another_model_are_refused(programs, broken):
     replace(
         broken / "infinity.safetensors", (broken / "vae.safetensors").read_bytes()
     )
-    expect_broken_model(programs, broken, "tensor")
+    expect_broken_model(programs, broken, str(broken), "transformer")
 
 
 def test_a_model_yaml_of_another_width_is_refused(programs, broken):
     file = broken / "model.yaml"
     replace(file, file.read_bytes().replace(b"depth: ", b"depth: 1"))
-    expect_broken_model(programs, broken)
+    expect_broken_model(programs, broken, str(broken))
 
 
 def test_weights_that_the_profile_was_not_measured_on_are_refused(
