@@ -90,10 +90,27 @@ absl::StatusOr<cache::Grid> RopeGridField(
                      .width = (*it)[1].get<int>()};
 }
 
-// Guidance on logits is what "[0]" means; other items are layers.
+// 0 switches the rule off, as 1 does.  Top-k binds only at 1: a bit has two
+// classes.
+absl::StatusOr<double> TopPField(const json& meta) {
+  const json top_k = meta.value("top_k", json(0));
+  if (top_k == json(1)) {
+    return absl::InvalidArgumentError(
+        "meta.json: 'top_k' is 1; only values that never bind are supported");
+  }
+  const auto it = meta.find("top_p");
+  if (it == meta.end()) return GoldenFolder::Run().top_p;
+  if (!it->is_number()) return MissingField("top_p", "a number");
+  const auto top_p = it->get<double>();
+  return top_p == 0 ? 1.0 : top_p;
+}
+
+// Guidance on logits is what 0 means; other items are layers.
 absl::Status CheckInsertion(const json& meta) {
   const auto it = meta.find("cfg_insertion_layer");
-  if (it == meta.end() || *it == json::array({0})) return absl::OkStatus();
+  if (it == meta.end() || *it == json(0) || *it == json::array({0})) {
+    return absl::OkStatus();
+  }
   return absl::InvalidArgumentError(
       absl::StrCat("meta.json: 'cfg_insertion_layer' is ", it->dump(),
                    "; only [0], guidance on the logits, is supported"));
@@ -133,10 +150,7 @@ absl::Status GoldenFolder::ReadMeta() {
   ASSIGN_OR_RETURN(run_.guidance,
                    PerScaleField(meta, "cfg", run_.grids.size()));
   ASSIGN_OR_RETURN(run_.tau, PerScaleField(meta, "tau", run_.grids.size()));
-  if (!meta.contains("top_p") || !meta["top_p"].is_number()) {
-    return MissingField("top_p", "a number");
-  }
-  run_.top_p = meta["top_p"].get<double>();
+  ASSIGN_OR_RETURN(run_.top_p, TopPField(meta));
   const auto lengths = meta.find("text_lens");
   if (lengths == meta.end() || !lengths->is_array() || lengths->empty()) {
     return MissingField("text_lens", "a list of whole numbers");
