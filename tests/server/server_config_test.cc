@@ -1,0 +1,143 @@
+#include "server/config/server_config.h"
+
+#include <string>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "server/config/capacity.h"
+#include "server/config/yaml_map.h"
+#include "tests/fakes/fake_model.h"
+
+namespace heatkv::server {
+namespace {
+
+using testing::AllOf;
+using testing::HasSubstr;
+
+std::string MistakesOf(const std::string& yaml) {
+  const auto config = ParseServerConfig(yaml, "c.yaml");
+  EXPECT_FALSE(config.ok());
+  return std::string(config.status().message());
+}
+
+TEST(ServerConfigTest, AnEmptyFileIsTheDefaultConfiguration) {
+  const auto config = ParseServerConfig("", "c.yaml");
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(*config, ServerConfig());
+  EXPECT_EQ(config->default_tier, "standard");
+  EXPECT_EQ(config->tiers.size(), 4);
+}
+
+TEST(ServerConfigTest, TheExampleFileIsTheDefaultConfiguration) {
+  const auto config = LoadServerConfig("deploy/heatkv.yaml");
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(*config, ServerConfig());
+}
+
+TEST(ServerConfigTest, ReadsUnits) {
+  const auto config = ParseServerConfig(
+      "cache: {pool: 1.5 GiB, dtype: bfloat16}\n"
+      "tiers: {low: 0.06, best: 1}\n"
+      "default_tier: low\n"
+      "limits: {max_queued_bytes: 512MiB, max_request_time: 90s}\n"
+      "drain_deadline: 2 min\nheartbeat: 250 ms\n",
+      "c.yaml");
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->pool.bytes, std::int64_t{3} << 29);
+  EXPECT_EQ(config->cache_dtype, CacheDtype::kBfloat16);
+  ASSERT_EQ(config->tiers.size(), 2);
+  EXPECT_EQ(config->tiers[0].name, "low");
+  EXPECT_EQ(config->tiers[0].budget.fraction(), 0.06);
+  EXPECT_EQ(config->max_queued_bytes, std::int64_t{512} << 20);
+  EXPECT_EQ(config->max_request_time, absl::Seconds(90));
+  EXPECT_EQ(config->drain_deadline, absl::Minutes(2));
+  EXPECT_EQ(config->heartbeat, absl::Milliseconds(250));
+}
+
+TEST(ServerConfigTest, WhatIsWrittenOutReadsBackAsItself) {
+  ServerConfig config;
+  config.listen = "0.0.0.0:0";
+  config.pool.fraction = 0.25;
+  config.cache_dtype = CacheDtype::kBfloat16;
+  config.max_images = 3;
+  config.heartbeat = absl::Milliseconds(1500);
+  const auto again = ParseServerConfig(ToYaml(config), "c.yaml");
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_EQ(*again, config);
+}
+
+TEST(ServerConfigTest, NamesAllMistakesAtOnce) {
+  EXPECT_EQ(MistakesOf("listen: 127.0.0.1:1\n"
+                       "lisen: x\n"
+                       "limits:\n"
+                       "  max_images: 11\n"
+                       "cache: {pool: 256, dtype: int4}\n"
+                       "drain_deadline: 30\n"),
+            "c.yaml:2:1: unknown key lisen; known here: cache, default_tier, "
+            "device, drain_deadline, encoder_threads, heartbeat, limits, "
+            "listen, metrics_listen, model, reflection, threads, tiers\n"
+            "c.yaml:4:15: limits.max_images must be a whole number from 1 to "
+            "10, but is \"11\"\n"
+            "c.yaml:5:15: cache.pool: \"256\" is not a size with its unit (B, "
+            "KiB, MiB, GiB or TiB), like \"256 MiB\"\n"
+            "c.yaml:5:27: cache.dtype must be float32 or bfloat16, but is "
+            "\"int4\"\n"
+            "c.yaml:6:17: drain_deadline: \"30\" is not a duration with its "
+            "unit (ms, s, min or h), like \"30s\"");
+}
+
+TEST(ServerConfigTest, RefusesValuesThatDoNotFitTogether) {
+  EXPECT_THAT(
+      MistakesOf("default_tier: gold"),
+      AllOf(HasSubstr("\"gold\""), HasSubstr("full, high, standard, economy")));
+  EXPECT_THAT(MistakesOf("listen: nowhere"), HasSubstr("host:port"));
+  EXPECT_THAT(MistakesOf("metrics_listen: 'x:70000'"), HasSubstr("host:port"));
+  EXPECT_THAT(MistakesOf("device: tpu"), HasSubstr("\"tpu\""));
+  EXPECT_THAT(MistakesOf("tiers: {standard: 1.5}"),
+              HasSubstr("c.yaml:1:19: tiers.standard must be a number from 0 "
+                        "to 1"));
+}
+
+TEST(ServerConfigTest, ParsesPoolSizes) {
+  EXPECT_EQ(ParsePoolSize("25 %")->Resolve(1000), 250);
+  EXPECT_EQ(ParsePoolSize("100%")->Resolve(1000), 1000);
+  EXPECT_EQ(ParsePoolSize("2 KiB")->Resolve(1000), 2048);
+  for (const char* bad : {"", "0 B", "0 %", "101 %", "-1 MiB", "12", "1 MB"}) {
+    EXPECT_FALSE(ParsePoolSize(bad).ok()) << bad;
+  }
+}
+
+TEST(ServerConfigTest, ParsesDurations) {
+  EXPECT_EQ(*ParseSeconds("1.5 s"), 1.5);
+  EXPECT_EQ(*ParseSeconds("2h"), 7200);
+  for (const char* bad : {"", "5", "s", "1 day", "1.2.3 s"}) {
+    EXPECT_FALSE(ParseSeconds(bad).ok()) << bad;
+  }
+}
+
+TEST(CapacityTest, SaysHowManyImagesThePoolHolds) {
+  const model::ModelSpec spec = model::FakeModel::MakeSpec();
+  const cache::CacheGeometry geometry = GeometryOf(spec, CacheDtype::kFloat32);
+  EXPECT_EQ(geometry, (cache::CacheGeometry{2, 2, 8, 4}));
+  EXPECT_EQ(GeometryOf(spec, CacheDtype::kBfloat16).bytes_per_value, 2);
+  const auto book = ScheduleBook::Create(
+      spec, geometry, nullptr, {{"full", cache::Budget::Full()}},
+      [](const cache::Schedule&) { return ""; });
+  ASSERT_TRUE(book.ok());
+  const cache::Trajectory& image = *book->plan(0, 0).guided;
+  EXPECT_THAT(DescribeCapacity(spec, *book, 5 * image.peak_blocks() + 1),
+              HasSubstr("holds 5 full images at 24x24 with guidance"));
+}
+
+TEST(CapacityTest, RefusesAPoolSmallerThanABlock) {
+  const cache::CacheGeometry geometry{2, 2, 8, 4};
+  ASSERT_EQ(geometry.block_bytes(), 1024);
+  EXPECT_EQ(*PoolBlocks(*ParsePoolSize("5000 B"), 0, geometry), 4);
+  const auto status =
+      PoolBlocks(*ParsePoolSize("1000 B"), 0, geometry).status();
+  EXPECT_THAT(std::string(status.message()),
+              AllOf(HasSubstr("1000 bytes"), HasSubstr("1024 bytes")));
+}
+
+}  // namespace
+}  // namespace heatkv::server
