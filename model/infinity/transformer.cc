@@ -51,34 +51,32 @@ absl::StatusOr<std::unique_ptr<InfinityTransformer>> InfinityTransformer::Load(
   }
   model->head_ = Linear::Take(weights, "head", 2 * bits, width);
   RETURN_IF_ERROR(weights.Finish());
+  model->unconditional_rows_ =
+      model->ProjectText(model->text_.Normalise(model->unconditional_));
   return model;
 }
 
-void InfinityTransformer::ProjectText(const at::Tensor& normalised,
-                                      TextCondition* text) const {
+std::vector<TextKeysValues> InfinityTransformer::ProjectText(
+    const at::Tensor& normalised) const {
   const at::Tensor rows = text_.CrossRows(normalised);
-  for (const Block& block : blocks_) {
-    text->layers.push_back(block.ProjectText(rows));
-  }
+  std::vector<TextKeysValues> layers;
+  for (const Block& block : blocks_) layers.push_back(block.ProjectText(rows));
+  return layers;
 }
 
 TextCondition InfinityTransformer::EncodeText(
     const at::Tensor& features) const {
   const at::Tensor normalised = text_.Normalise(features);
   TextCondition text = text_.Condition(normalised);
-  ProjectText(normalised, &text);
+  text.layers = ProjectText(normalised);
   return text;
 }
 
-TextCondition InfinityTransformer::UnconditionalText(int tokens) {
+TextCondition InfinityTransformer::UnconditionalText(int tokens) const {
   HEATKV_CHECK_LE(tokens, spec_.text_max_length);
-  if (!unconditional_rows_.has_value()) {
-    unconditional_rows_.emplace();
-    ProjectText(text_.Normalise(unconditional_), &*unconditional_rows_);
-  }
   TextCondition text =
       text_.Condition(text_.Normalise(UnconditionalFeatures(tokens)));
-  for (const TextKeysValues& layer : unconditional_rows_->layers) {
+  for (const TextKeysValues& layer : unconditional_rows_) {
     text.layers.push_back({.keys = layer.keys.narrow(1, 0, tokens),
                            .values = layer.values.narrow(1, 0, tokens)});
   }

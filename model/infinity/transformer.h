@@ -2,8 +2,7 @@
 // image (specification sections 1.2, 1.3, 3 and 4.1).  It holds no image; what
 // belongs to one is in ImageInFlight.
 //
-// Immutable after loading, apart from the unconditional text, which is computed
-// when first asked for.  Used by one thread.
+// Immutable after loading.  Used by one thread.
 
 #ifndef MODEL_INFINITY_TRANSFORMER_H_
 #define MODEL_INFINITY_TRANSFORMER_H_
@@ -11,7 +10,6 @@
 #include <ATen/core/Tensor.h>
 
 #include <memory>
-#include <optional>
 #include <span>
 #include <vector>
 
@@ -41,7 +39,7 @@ class InfinityTransformer {
   TextCondition EncodeText(const at::Tensor& features) const;
 
   // The unconditional text that stands beside a prompt of `tokens` tokens.
-  TextCondition UnconditionalText(int tokens);
+  TextCondition UnconditionalText(int tokens) const;
 
   // Text-side intermediate values, for comparison with recorded ones.
   const TextProjection& text_projection() const { return text_; }
@@ -72,7 +70,8 @@ class InfinityTransformer {
 
  private:
   explicit InfinityTransformer(const TransformerSpec& spec) : spec_(spec) {}
-  void ProjectText(const at::Tensor& normalised, TextCondition* text) const;
+  // What each layer sees of a text.
+  std::vector<TextKeysValues> ProjectText(const at::Tensor& normalised) const;
 
   TransformerSpec spec_;
   TextProjection text_;
@@ -84,7 +83,7 @@ class InfinityTransformer {
   Linear head_;
   // Keys and values of all rows of cfg_uncond: row i's do not depend on how
   // many rows a prompt needs.
-  std::optional<TextCondition> unconditional_rows_;
+  std::vector<TextKeysValues> unconditional_rows_;  // of each layer
 };
 
 }  // namespace heatkv::model

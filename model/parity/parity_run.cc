@@ -37,7 +37,7 @@ std::string AtScale(int scale, const char* name) {
 // The run's parts.  Methods are called in the order of their declaration.
 class ParityRun {
  public:
-  ParityRun(const GoldenFolder& folder, InfinityTransformer& transformer,
+  ParityRun(const GoldenFolder& folder, const InfinityTransformer& transformer,
             const VaeDecoder* vae)
       : folder_(folder),
         run_(folder.run()),
@@ -65,7 +65,7 @@ class ParityRun {
 
   const GoldenFolder& folder_;
   const GoldenFolder::Run& run_;
-  InfinityTransformer& transformer_;
+  const InfinityTransformer& transformer_;
   const VaeDecoder* vae_;  // null without
   ParityReport report_;
   std::vector<Texts> texts_;  // of each image

@@ -28,7 +28,8 @@ TransformerSpec FourHeads() {
   return spec;
 }
 
-ImageInFlight MakeImage(InfinityTransformer& transformer, double guidance) {
+ImageInFlight MakeImage(const InfinityTransformer& transformer,
+                        double guidance) {
   const at::Tensor features = at::randn({5, transformer.spec().text_width},
                                         at::detail::createCPUGenerator(17),
                                         at::TensorOptions(at::kFloat));
@@ -51,7 +52,7 @@ ImageInFlight MakeImage(InfinityTransformer& transformer, double guidance) {
 
 // Runs all scales and returns what each came to.
 std::vector<ImageInFlight::ScaleResult> RunScales(
-    InfinityTransformer& transformer, ImageInFlight image,
+    const InfinityTransformer& transformer, ImageInFlight image,
     std::shared_ptr<const cache::Schedule> schedule,
     const RaggedAttention& attention) {
   const int head_width = transformer.spec().head_width();
