@@ -69,9 +69,10 @@ Engine::~Engine() {
   Drain(absl::InfinitePast());
   if (thread_.joinable()) {
     {
-      absl::MutexLock lock(&mutex_);
+      const std::lock_guard<std::mutex> lock(mutex_);
       stopping_ = true;
     }
+    has_work_.notify_one();
     thread_.join();
   }
   EndWhatIsOver();
@@ -83,12 +84,11 @@ void Engine::Start() {
   thread_ = std::thread([this] { Loop(); });
 }
 
-bool Engine::HasWork() const { return stopping_ || !waiting_.empty(); }
-
 void Engine::Loop() {
   while (true) {
     if (RunOnce()) continue;
-    absl::MutexLock lock(&mutex_, absl::Condition(this, &Engine::HasWork));
+    std::unique_lock<std::mutex> lock(mutex_);
+    has_work_.wait(lock, [this] { return stopping_ || !waiting_.empty(); });
     if (stopping_) return;
   }
 }
@@ -124,7 +124,7 @@ absl::StatusOr<std::uint64_t> Engine::Submit(GenerationRequest request,
         "has ", trajectory->bytes(pool_.capacity())));
   }
 
-  absl::MutexLock lock(&mutex_);
+  const std::lock_guard<std::mutex> lock(mutex_);
   if (draining_) return Draining(absl::Seconds(5));
   const std::int64_t bytes = static_cast<std::int64_t>(request.seeds.size()) *
                              trajectory->peak_bytes();
@@ -142,30 +142,30 @@ absl::StatusOr<std::uint64_t> Engine::Submit(GenerationRequest request,
                                        waiting_.size(), scales});
   requests_[number] = running;
   waiting_.Join(std::move(running));
+  has_work_.notify_one();
   return number;
 }
 
 void Engine::Cancel(std::uint64_t request) {
-  absl::MutexLock lock(&mutex_);
+  const std::lock_guard<std::mutex> lock(mutex_);
   const auto found = requests_.find(request);
   if (found != requests_.end()) found->second->cancelled = true;
 }
 
 void Engine::Drain(absl::Time deadline) {
-  absl::MutexLock lock(&mutex_);
+  const std::lock_guard<std::mutex> lock(mutex_);
   draining_ = true;
   drain_deadline_ = std::min(drain_deadline_, deadline);
 }
 
 bool Engine::AwaitIdle(absl::Duration timeout) const {
-  absl::MutexLock lock(&mutex_);
-  return mutex_.AwaitWithTimeout(
-      absl::Condition(
-          +[](const std::map<std::uint64_t, RequestPtr>* requests) {
-            return requests->empty();
-          },
-          &requests_),
-      timeout);
+  std::unique_lock<std::mutex> lock(mutex_);
+  const auto idle = [this] { return requests_.empty(); };
+  if (timeout == absl::InfiniteDuration()) {
+    is_idle_.wait(lock, idle);
+    return true;
+  }
+  return is_idle_.wait_for(lock, absl::ToChronoNanoseconds(timeout), idle);
 }
 
 absl::StatusOr<int> Engine::CountTokens(absl::string_view prompt) const {
@@ -173,7 +173,7 @@ absl::StatusOr<int> Engine::CountTokens(absl::string_view prompt) const {
 }
 
 EngineStats Engine::Stats() const {
-  absl::MutexLock lock(&mutex_);
+  const std::lock_guard<std::mutex> lock(mutex_);
   EngineStats stats = stats_;
   stats.waiting_requests = waiting_.size();
   stats.waiting_bytes = waiting_.bytes();
@@ -201,7 +201,7 @@ absl::Status Engine::EndReason(const RunningRequest& request) const {
   if (request.cancelled) {
     return absl::CancelledError("cancelled by the client");
   }
-  absl::MutexLock lock(&mutex_);
+  const std::lock_guard<std::mutex> lock(mutex_);
   if (draining_ && now >= drain_deadline_) return Draining(absl::Seconds(5));
   return absl::OkStatus();
 }
@@ -209,7 +209,7 @@ absl::Status Engine::EndReason(const RunningRequest& request) const {
 void Engine::EndWhatIsOver() {
   std::vector<RequestPtr> candidates(active_.begin(), active_.end());
   {
-    absl::MutexLock lock(&mutex_);
+    const std::lock_guard<std::mutex> lock(mutex_);
     candidates.insert(candidates.end(), waiting_.requests().begin(),
                       waiting_.requests().end());
   }
@@ -225,7 +225,7 @@ Engine::RequestPtr Engine::NextToStart(bool* waits) const {
   for (const RequestPtr& request : active_) {
     if (request->images_started < request->images()) return request;
   }
-  absl::MutexLock lock(&mutex_);
+  const std::lock_guard<std::mutex> lock(mutex_);
   if (waiting_.empty()) return nullptr;
   *waits = true;
   return waiting_.front();
@@ -252,7 +252,7 @@ void Engine::Admit() {
 
 bool Engine::BeginRequest(const RequestPtr& request) {
   {
-    absl::MutexLock lock(&mutex_);
+    const std::lock_guard<std::mutex> lock(mutex_);
     HEATKV_CHECK(waiting_.PopFront() == request);
   }
   active_.push_back(request);
@@ -300,7 +300,7 @@ bool Engine::StartImage(const RequestPtr& request) {
 void Engine::ReportPositions() {
   std::vector<RequestPtr> moved;
   {
-    absl::MutexLock lock(&mutex_);
+    const std::lock_guard<std::mutex> lock(mutex_);
     int position = 0;
     for (const RequestPtr& request : waiting_.requests()) {
       if (request->reported_position != position) {
@@ -388,7 +388,7 @@ void Engine::AfterScale(RunningImage image, int scale) {
   observer_->OnImage(schedules_.tiers()[request->asked.tier].name,
                      absl::OkStatus());
   {
-    absl::MutexLock lock(&mutex_);
+    const std::lock_guard<std::mutex> lock(mutex_);
     image_time_ =
         (1 - kNewest) * image_time_ + kNewest * (image.scales_took + took);
   }
@@ -413,7 +413,7 @@ void Engine::End(const RequestPtr& request, const absl::Status& status) {
   }
   active_.remove(request);
   {
-    absl::MutexLock lock(&mutex_);
+    const std::lock_guard<std::mutex> lock(mutex_);
     waiting_.RemoveIf([&](const RunningRequest& other) {
       return other.number == request->number;
     });
@@ -426,8 +426,9 @@ void Engine::End(const RequestPtr& request, const absl::Status& status) {
   // What the sink's owner looks at once it knows the end: no block is held.
   Publish();
   request->sink->OnFinished(status, request->usage);
-  absl::MutexLock lock(&mutex_);
+  const std::lock_guard<std::mutex> lock(mutex_);
   requests_.erase(request->number);
+  if (requests_.empty()) is_idle_.notify_all();
 }
 
 void Engine::Release(RunningImage image) {
@@ -460,7 +461,7 @@ void Engine::Publish() {
   }
   stats.running_images = static_cast<int>(images_.size());
   stats.running_requests = static_cast<int>(active_.size());
-  absl::MutexLock lock(&mutex_);
+  const std::lock_guard<std::mutex> lock(mutex_);
   stats_ = std::move(stats);
 }
 

@@ -18,18 +18,18 @@
 #ifndef SERVER_ENGINE_ENGINE_H_
 #define SERVER_ENGINE_ENGINE_H_
 
+#include <condition_variable>
 #include <cstdint>
 #include <deque>
 #include <list>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <thread>
 
-#include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
-#include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "cache/block_pool.h"
 #include "model/api/image_model.h"
@@ -117,7 +117,6 @@ class Engine {
   using RequestPtr = std::shared_ptr<RunningRequest>;
 
   void Loop();
-  bool HasWork() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   // Why `request` must end now; OK if it need not.
   absl::Status EndReason(const RunningRequest& request) const;
@@ -137,7 +136,7 @@ class Engine {
   void Release(RunningImage image);
   void CountHeads(const cache::BlockLists& lists, int sign);
   void Publish();
-  absl::Duration RetryAfter() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Duration RetryAfter() const;  // with mutex_ held
 
   const EngineOptions options_;
   const ScheduleBook schedules_;
@@ -153,16 +152,20 @@ class Engine {
   std::deque<RunningImage> images_;  // the front one steps next
   std::vector<std::int64_t> head_blocks_;
 
-  mutable absl::Mutex mutex_;
-  WaitingLine waiting_ ABSL_GUARDED_BY(mutex_);
+  // Guards all that follows.  A standard mutex, because the race detector does
+  // not see into Debian's Abseil.
+  mutable std::mutex mutex_;
+  std::condition_variable has_work_;
+  mutable std::condition_variable is_idle_;
+  WaitingLine waiting_;
   // Every request not yet ended, by its number.
-  std::map<std::uint64_t, RequestPtr> requests_ ABSL_GUARDED_BY(mutex_);
-  std::uint64_t next_number_ ABSL_GUARDED_BY(mutex_) = 1;
-  bool draining_ ABSL_GUARDED_BY(mutex_) = false;
-  absl::Time drain_deadline_ ABSL_GUARDED_BY(mutex_) = absl::InfiniteFuture();
-  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
-  absl::Duration image_time_ ABSL_GUARDED_BY(mutex_) = absl::Seconds(1);
-  EngineStats stats_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::uint64_t, RequestPtr> requests_;
+  std::uint64_t next_number_ = 1;
+  bool draining_ = false;
+  absl::Time drain_deadline_ = absl::InfiniteFuture();
+  bool stopping_ = false;
+  absl::Duration image_time_ = absl::Seconds(1);
+  EngineStats stats_;
 
   std::thread thread_;
 };

@@ -59,7 +59,7 @@ void EventLog::WriteLine(LogLevel level, absl::string_view event,
                          const std::string& fields) {
   const std::string line =
       absl::StrCat(Head(absl::Now(), level, event), fields, "\n");
-  absl::MutexLock lock(&mutex_);
+  const std::lock_guard<std::mutex> lock(mutex_);
   std::fwrite(line.data(), 1, line.size(), stream_);
   std::fflush(stream_);
 }

@@ -10,12 +10,12 @@
 
 #include <cstdio>
 #include <initializer_list>
+#include <mutex>
 #include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
-#include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 
 namespace heatkv::server {
@@ -54,7 +54,7 @@ class EventLog {
                  const std::string& fields);
 
   std::FILE* stream_;
-  absl::Mutex mutex_;
+  std::mutex mutex_;
 };
 
 }  // namespace heatkv::server

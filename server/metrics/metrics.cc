@@ -105,7 +105,7 @@ Metrics::Metrics(const MetricsOptions& options)
 }
 
 void Metrics::SetSource(std::function<EngineStats()> source) {
-  absl::MutexLock lock(&mutex_);
+  const std::lock_guard<std::mutex> lock(mutex_);
   source_ = std::move(source);
 }
 
@@ -162,7 +162,7 @@ void Metrics::Update(const EngineStats& stats) const {
 
 std::vector<prometheus::MetricFamily> Metrics::Collect() const {
   // One scrape at a time, so that the gauges of one answer belong together.
-  absl::MutexLock lock(&mutex_);
+  const std::lock_guard<std::mutex> lock(mutex_);
   if (source_) Update(source_());
   return registry_.Collect();
 }

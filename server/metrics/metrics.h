@@ -11,12 +11,11 @@
 
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
-#include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
-#include "absl/synchronization/mutex.h"
 #include "prometheus/collectable.h"
 #include "prometheus/counter.h"
 #include "prometheus/family.h"
@@ -72,8 +71,8 @@ class Metrics final : public ServerObserver, public prometheus::Collectable {
   prometheus::Gauge* oldest_wait_;
   prometheus::Gauge* draining_;
 
-  mutable absl::Mutex mutex_;  // held while the source runs
-  std::function<EngineStats()> source_ ABSL_GUARDED_BY(mutex_);
+  mutable std::mutex mutex_;  // guards source_, held while it runs
+  std::function<EngineStats()> source_;
 };
 
 }  // namespace heatkv::server

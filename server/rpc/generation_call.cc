@@ -34,7 +34,7 @@ void GenerationCall::Start(const v1::GenerateImageRequest& request,
   auto judged = Resolve(request, services_->rules, streams_);
   if (const auto* violations =
           std::get_if<std::vector<FieldViolation>>(&judged)) {
-    absl::MutexLock lock(&mutex_);
+    const std::lock_guard<std::mutex> lock(mutex_);
     asked_.request_id = request.request_id();
     const grpc::Status wire = BadRequest(*violations);
     EndWith(absl::InvalidArgumentError(wire.error_message()), wire);
@@ -47,7 +47,7 @@ void GenerationCall::Start(const v1::GenerateImageRequest& request,
   const auto number = services_->engine->Submit(asked_.generation, self);
   bool cancelled = false;
   {
-    absl::MutexLock lock(&mutex_);
+    const std::lock_guard<std::mutex> lock(mutex_);
     if (!number.ok()) {
       EndWith(number.status(), ToGrpcStatus(number.status()));
       return;
@@ -62,7 +62,7 @@ void GenerationCall::CancelByClient() {
   const auto self = shared_from_this();
   std::uint64_t number = 0;
   {
-    absl::MutexLock lock(&mutex_);
+    const std::lock_guard<std::mutex> lock(mutex_);
     cancelled_ = true;
     outbox_.Clear();
     number = number_;
@@ -73,7 +73,7 @@ void GenerationCall::CancelByClient() {
 
 void GenerationCall::Heartbeat(absl::Duration silence) {
   const auto self = shared_from_this();
-  absl::MutexLock lock(&mutex_);
+  const std::lock_guard<std::mutex> lock(mutex_);
   if (is_writing_ || end_.has_value() ||
       services_->clock->Now() - last_event_ < silence) {
     return;
@@ -90,7 +90,7 @@ v1::GenerateImageEvent GenerationCall::NewEvent() const {
 }
 
 void GenerationCall::OnEvent(EngineEvent event) {
-  absl::MutexLock lock(&mutex_);
+  const std::lock_guard<std::mutex> lock(mutex_);
   if (cancelled_ || end_.has_value()) return;
   const ScheduleBook& book = services_->engine->schedules();
   v1::GenerateImageEvent proto = NewEvent();
@@ -120,7 +120,7 @@ void GenerationCall::OnEvent(EngineEvent event) {
 
 void GenerationCall::OnFinished(const absl::Status& status,
                                 const RequestUsage& usage) {
-  absl::MutexLock lock(&mutex_);
+  const std::lock_guard<std::mutex> lock(mutex_);
   usage_ = usage;
   if (end_.has_value()) return;  // an encoding failed before
   EndWith(status, ToGrpcStatus(status));
@@ -173,7 +173,7 @@ void GenerationCall::OnWritten(bool ok) {
   const auto self = shared_from_this();
   std::uint64_t number = 0;
   {
-    absl::MutexLock lock(&mutex_);
+    const std::lock_guard<std::mutex> lock(mutex_);
     is_writing_ = false;
     if (!ok) {
       cancelled_ = true;
@@ -231,7 +231,7 @@ void GenerationCall::Encode(std::uint64_t place, int image, int scale,
     proto.set_height(final_picture.height);
     *proto.mutable_recipe() = MakeRecipe(image);
   }
-  absl::MutexLock lock(&mutex_);
+  const std::lock_guard<std::mutex> lock(mutex_);
   encode_took_ += took;
   outbox_.Fill(place, std::move(event));
   Pump();
@@ -240,7 +240,7 @@ void GenerationCall::Encode(std::uint64_t place, int image, int scale,
 void GenerationCall::EncodingFailed(const absl::Status& status) {
   std::uint64_t number = 0;
   {
-    absl::MutexLock lock(&mutex_);
+    const std::lock_guard<std::mutex> lock(mutex_);
     outbox_.Clear();
     if (!end_.has_value() || end_->ok()) {
       EndWith(status, ToGrpcStatus(status));

@@ -16,11 +16,10 @@
 
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 
-#include "absl/base/thread_annotations.h"
-#include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "grpcpp/support/status.h"
 #include "heatkv/v1/image_generation.pb.h"
@@ -60,17 +59,16 @@ class GenerationCall : public EventSink,
   void OnWritten(bool ok);
 
  private:
-  void Push(v1::GenerateImageEvent event) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void Pump() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void EndWith(const absl::Status& status, const grpc::Status& wire)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Push(v1::GenerateImageEvent event);
+  void Pump();
+  void EndWith(const absl::Status& status, const grpc::Status& wire);
   void EncodeLater(int image, int scale, model::RgbImage picture,
-                   bool is_preview) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+                   bool is_preview);
   void Encode(std::uint64_t place, int image, int scale,
               const model::RgbImage& picture, bool is_preview);
   void EncodingFailed(const absl::Status& status);
   v1::Recipe MakeRecipe(int image) const;
-  v1::Usage MakeUsage() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  v1::Usage MakeUsage() const;
   v1::GenerateImageEvent NewEvent() const;
 
   const CallServices* const services_;
@@ -83,19 +81,20 @@ class GenerationCall : public EventSink,
   ResolvedRequest asked_;
   int images_asked_ = 0;
 
-  absl::Mutex mutex_;
-  Outbox outbox_ ABSL_GUARDED_BY(mutex_);
-  std::uint64_t number_ ABSL_GUARDED_BY(mutex_) = 0;  // the engine's; 0: none
-  bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;
-  bool is_writing_ ABSL_GUARDED_BY(mutex_) = false;
-  bool completed_ ABSL_GUARDED_BY(mutex_) = false;
-  bool closed_ ABSL_GUARDED_BY(mutex_) = false;
-  absl::Time last_event_ ABSL_GUARDED_BY(mutex_);
-  absl::Duration encode_took_ ABSL_GUARDED_BY(mutex_);
-  RequestUsage usage_ ABSL_GUARDED_BY(mutex_);
+  // Guards all that follows; held by the private methods without a word.
+  std::mutex mutex_;
+  Outbox outbox_;
+  std::uint64_t number_ = 0;  // the engine's; 0: none
+  bool cancelled_ = false;
+  bool is_writing_ = false;
+  bool completed_ = false;
+  bool closed_ = false;
+  absl::Time last_event_;
+  absl::Duration encode_took_;
+  RequestUsage usage_;
   // Set once the outcome is known.
-  std::optional<absl::Status> end_ ABSL_GUARDED_BY(mutex_);
-  grpc::Status wire_end_ ABSL_GUARDED_BY(mutex_);
+  std::optional<absl::Status> end_;
+  grpc::Status wire_end_;
 };
 
 }  // namespace heatkv::server

@@ -10,14 +10,15 @@ Heartbeats::Heartbeats(absl::Duration interval)
 
 Heartbeats::~Heartbeats() {
   {
-    absl::MutexLock lock(&mutex_);
+    const std::lock_guard<std::mutex> lock(mutex_);
     stopping_ = true;
   }
+  stopped_.notify_one();
   thread_.join();
 }
 
 void Heartbeats::Add(std::weak_ptr<GenerationCall> call) {
-  absl::MutexLock lock(&mutex_);
+  const std::lock_guard<std::mutex> lock(mutex_);
   calls_.push_back(std::move(call));
 }
 
@@ -25,8 +26,9 @@ void Heartbeats::Beat() {
   while (true) {
     std::vector<std::shared_ptr<GenerationCall>> alive;
     {
-      absl::MutexLock lock(&mutex_);
-      if (mutex_.AwaitWithTimeout(absl::Condition(&stopping_), interval_)) {
+      std::unique_lock<std::mutex> lock(mutex_);
+      if (stopped_.wait_for(lock, absl::ToChronoNanoseconds(interval_),
+                            [this] { return stopping_; })) {
         return;
       }
       calls_.remove_if([&](const std::weak_ptr<GenerationCall>& weak) {

@@ -6,12 +6,12 @@
 #ifndef SERVER_RPC_HEARTBEATS_H_
 #define SERVER_RPC_HEARTBEATS_H_
 
+#include <condition_variable>
 #include <list>
 #include <memory>
+#include <mutex>
 #include <thread>
 
-#include "absl/base/thread_annotations.h"
-#include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "server/rpc/generation_call.h"
 
@@ -29,9 +29,10 @@ class Heartbeats {
   void Beat();
 
   const absl::Duration interval_;
-  absl::Mutex mutex_;
-  std::list<std::weak_ptr<GenerationCall>> calls_ ABSL_GUARDED_BY(mutex_);
-  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  std::mutex mutex_;  // guards what follows
+  std::condition_variable stopped_;
+  std::list<std::weak_ptr<GenerationCall>> calls_;
+  bool stopping_ = false;
   std::thread thread_;
 };
 

@@ -10,23 +10,25 @@ WorkerPool::WorkerPool(int threads) {
 
 WorkerPool::~WorkerPool() {
   {
-    absl::MutexLock lock(&mutex_);
+    const std::lock_guard<std::mutex> lock(mutex_);
     stopping_ = true;
   }
+  has_work_.notify_all();
   for (std::thread& thread : threads_) thread.join();
 }
 
 void WorkerPool::Schedule(std::function<void()> job) {
-  absl::MutexLock lock(&mutex_);
+  const std::lock_guard<std::mutex> lock(mutex_);
   jobs_.push_back(std::move(job));
+  has_work_.notify_one();
 }
 
 void WorkerPool::Work() {
   while (true) {
     std::function<void()> job;
     {
-      absl::MutexLock lock(&mutex_,
-                           absl::Condition(this, &WorkerPool::HasWork));
+      std::unique_lock<std::mutex> lock(mutex_);
+      has_work_.wait(lock, [this] { return stopping_ || !jobs_.empty(); });
       if (jobs_.empty()) return;
       job = std::move(jobs_.front());
       jobs_.pop_front();

@@ -6,13 +6,12 @@
 #ifndef SERVER_RPC_WORKER_POOL_H_
 #define SERVER_RPC_WORKER_POOL_H_
 
+#include <condition_variable>
 #include <deque>
 #include <functional>
+#include <mutex>
 #include <thread>
 #include <vector>
-
-#include "absl/base/thread_annotations.h"
-#include "absl/synchronization/mutex.h"
 
 namespace heatkv::server {
 
@@ -30,13 +29,11 @@ class WorkerPool {
 
  private:
   void Work();
-  bool HasWork() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    return stopping_ || !jobs_.empty();
-  }
 
-  absl::Mutex mutex_;
-  std::deque<std::function<void()>> jobs_ ABSL_GUARDED_BY(mutex_);
-  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  std::mutex mutex_;  // guards what follows
+  std::condition_variable has_work_;
+  std::deque<std::function<void()>> jobs_;
+  bool stopping_ = false;
   std::vector<std::thread> threads_;
 };
 

@@ -2,13 +2,16 @@
 // it: what the engine does must arrive at the client, and the other way round.
 
 #include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <future>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "absl/synchronization/notification.h"
 #include "gmock/gmock.h"
 #include "grpcpp/create_channel.h"
 #include "gtest/gtest.h"
@@ -23,22 +26,24 @@ namespace {
 class CountingObserver final : public ServerObserver {
  public:
   void OnCall(const CallRecord& call) override {
-    absl::MutexLock lock(&mutex_);
+    const std::lock_guard<std::mutex> lock(mutex_);
     calls_.push_back(call);
+    changed_.notify_all();
   }
   void OnStage(Stage, absl::Duration) override {}
   void OnScale(int, absl::Duration) override {}
   void OnImage(const std::string&, const absl::Status&) override {}
 
   std::vector<CallRecord> AwaitCalls(std::size_t count) {
-    absl::MutexLock lock(&mutex_);
+    std::unique_lock<std::mutex> lock(mutex_);
     const auto enough = [&] { return calls_.size() >= count; };
-    mutex_.AwaitWithTimeout(absl::Condition(&enough), absl::Seconds(30));
+    changed_.wait_for(lock, std::chrono::seconds(30), enough);
     return calls_;
   }
 
  private:
-  absl::Mutex mutex_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
   std::vector<CallRecord> calls_;
 };
 
@@ -157,12 +162,12 @@ TEST_F(RpcTest, AModelFailureIsTheStatusAndOthersGoOn) {
 }
 
 TEST_F(RpcTest, CancellingAStreamReachesTheEngine) {
-  absl::Notification began, cancelled;
+  std::promise<void> began, cancelled;
   std::atomic<bool> waited = false;
   script_->on_step = [&](const std::string&, std::uint64_t, int scale) {
     if (scale == 1 && !waited.exchange(true)) {
-      began.Notify();
-      cancelled.WaitForNotificationWithTimeout(absl::Seconds(30));
+      began.set_value();
+      cancelled.get_future().wait_for(std::chrono::seconds(30));
     }
     return absl::OkStatus();
   };
@@ -171,10 +176,10 @@ TEST_F(RpcTest, CancellingAStreamReachesTheEngine) {
   const auto reader = stub_->GenerateImageStream(&context, Request("cat", 4));
   v1::GenerateImageEvent event;
   ASSERT_TRUE(reader->Read(&event));
-  began.WaitForNotification();
+  began.get_future().wait();
   context.TryCancel();
   EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::CANCELLED);
-  cancelled.Notify();
+  cancelled.set_value();
   EXPECT_TRUE(engine_->AwaitIdle(absl::Seconds(30)));
   EXPECT_EQ(engine_->Stats().reserved_blocks, 0);
   const auto calls = observer_.AwaitCalls(1);
