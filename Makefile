@@ -14,9 +14,10 @@ setup:  ## Install what is missing (Debian packages, LibTorch, Python packages)
 	@tools/setup.sh
 
 build: setup  ## Build every program into build/bin/
-	@tools/build.sh cpu $(JOBS)
+	@tools/build.sh cpu $(JOBS) programs
 
-test: build  ## Build and run every test
+test: setup  ## Build and run every test
+	@tools/build.sh cpu $(JOBS)
 	@ctest --preset cpu --parallel $(JOBS)
 
 demo: build  ## Start a server, make six pictures under out/demo/, stop it

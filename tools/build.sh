@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Configures (once) and builds one preset:  tools/build.sh PRESET [JOBS]
+# Configures (once) and builds one preset, or one target of it:
+#   tools/build.sh PRESET [JOBS [TARGET]]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 preset=$1
@@ -23,4 +24,4 @@ if [ ! -f "$build_dir/build.ninja" ] || [ "$(cat "$stamp" 2> /dev/null)" != "$wa
   rm -f "build-$preset.log"
   echo "$wanted" > "$stamp"
 fi
-cmake --build "$build_dir" --parallel "$jobs"
+cmake --build "$build_dir" --parallel "$jobs" --target "${3:-all}"
