@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <ostream>
 #include <string>
 #include <vector>
 
@@ -51,6 +52,10 @@ struct Corruption {
   absl::StatusCode code;
   std::vector<const char*> message;  // parts of it
 };
+
+void PrintTo(const Corruption& corruption, std::ostream* out) {
+  *out << corruption.name;
+}
 
 class SafetensorsCorruptionTest : public testing::TestWithParam<Corruption> {};
 
