@@ -159,6 +159,8 @@ def run(stage):
     with open(stage.path('calibration_64.txt'), 'w') as f:
         f.write('\n'.join(texts))
     prompts.write(bench.rows, stage.path('eval_500.jsonl'))
+    with open(stage.path('ceiling.json'), 'w') as f:
+        json.dump(report['ceiling'], f, indent=1)
     with open(stage.path('classes.json'), 'w') as f:
         json.dump(stage.world.classes, f)
     report.update(guidance=guidance, tau=tau)
