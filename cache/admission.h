@@ -1,13 +1,9 @@
 // Admission: may one more image start?
 //
-// A pure function of a snapshot.  It decides; the engine then makes the
-// Reservation, which cannot fail if the snapshot was true.
-//
-// The rule now is the sum of peaks: an image starts if the blocks that it and
-// all running images may still come to hold, each at its own peak, fit the pool
-// together.  The snapshot already says what each image holds, so that a rule
-// which lets the sum of peaks pass the capacity (some order exists in which all
-// can finish) fits the same signature.
+// A pure function of a snapshot: it decides, the engine executes.  The rule is
+// the safe state (cache/safe_state.h): an image starts if it can do its first
+// scale now and an order exists in which it and all images in flight can then
+// finish.  The sum of their peaks may exceed the pool.
 //
 // Thread safety: stateless.
 
@@ -17,14 +13,10 @@
 #include <cstdint>
 #include <span>
 
-namespace heatkv::cache {
+#include "cache/safe_state.h"
+#include "cache/trajectory.h"
 
-// What one running image has and may still come to have.
-struct RunningImage {
-  std::int64_t blocks_held = 0;
-  // From now to its end (Trajectory::peak_blocks_from).
-  std::int64_t peak_blocks = 0;
-};
+namespace heatkv::cache {
 
 enum class AdmissionVerdict {
   kAdmit,  // start now
@@ -34,21 +26,26 @@ enum class AdmissionVerdict {
 
 struct AdmissionDecision {
   AdmissionVerdict verdict = AdmissionVerdict::kWait;
-  std::int64_t blocks_needed = 0;  // the candidate's peak
-  // What it was compared with: the unpromised blocks, or, for kNever, the
-  // capacity.
-  std::int64_t blocks_available = 0;
+  // The blocks with which everybody, the candidate included, could finish once
+  // it has done its first scale; for kNever its own peak.
+  std::int64_t blocks_needed = 0;
+  std::int64_t blocks_available = 0;  // the limit
 
   friend bool operator==(const AdmissionDecision&,
                          const AdmissionDecision&) = default;
 };
 
-// `candidate_peak_blocks` is the peak of the image (or the sum of the images
-// that must start together) that wants to start.  CHECKs that no number is
-// negative and that no image holds more than its peak.
-AdmissionDecision DecideAdmission(std::int64_t capacity_blocks,
-                                  std::span<const RunningImage> running,
-                                  std::int64_t candidate_peak_blocks);
+// REQUIRES: `running` is a safe state within `limit`, or one that a limit that
+// was lowered has made unsafe (then nobody is admitted).
+AdmissionDecision DecideAdmission(std::int64_t limit,
+                                  std::span<const ImageProgress> running,
+                                  const Trajectory& candidate);
+
+// The rule that most servers have: the sum of all peaks must fit.  For
+// comparison.
+AdmissionDecision DecideAdmissionBySumOfPeaks(
+    std::int64_t limit, std::span<const ImageProgress> running,
+    const Trajectory& candidate);
 
 }  // namespace heatkv::cache
 

@@ -6,20 +6,21 @@
 
 namespace heatkv::cache {
 
-BlockLists::BlockLists(Reservation reservation,
+BlockLists::BlockLists(BlockPool* pool,
                        std::shared_ptr<const Trajectory> trajectory)
     : trajectory_(std::move(trajectory)),
-      cache_(std::move(reservation), trajectory_->schedule(),
-             trajectory_->branches()) {
-  HEATKV_CHECK_EQ(cache_.reservation().held(), 0);
-  HEATKV_CHECK_GE(cache_.reservation().blocks(), trajectory_->peak_blocks());
-}
+      cache_(*pool->Reserve(0), trajectory_->schedule(),
+             trajectory_->branches()) {}
 
 StepPlan BlockLists::PlanStep(int scale) {
   const Schedule& schedule = *trajectory_->schedule();
   HEATKV_CHECK_EQ(scale, next_scale_);
   HEATKV_CHECK_LT(scale, schedule.ladder().num_scales());
   HEATKV_CHECK(!step_is_open_) << "scale " << scale - 1 << " is not finished";
+
+  HEATKV_CHECK(cache_.ReserveStep(trajectory_->blocks_peak(scale)))
+      << "scale " << scale << " needs " << trajectory_->blocks_peak(scale)
+      << " blocks and holds " << blocks_used();
 
   StepPlan plan;
   plan.scale = scale;
@@ -48,7 +49,7 @@ StepPlan BlockLists::PlanStep(int scale) {
 void BlockLists::FinishStep() {
   HEATKV_CHECK(step_is_open_);
   step_is_open_ = false;
-  cache_.FinishStep(trajectory_->peak_blocks_from(next_scale_));
+  cache_.FinishStep(trajectory_->blocks_before(next_scale_));
 }
 
 }  // namespace heatkv::cache

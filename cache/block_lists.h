@@ -33,11 +33,9 @@ namespace heatkv::cache {
 
 class BlockLists {
  public:
-  // Starts empty, before scale 0.  CHECKs that `reservation` holds nothing and
-  // has at least trajectory->peak_blocks() blocks.  The trajectory is shared
-  // with the other images of its tier.
-  BlockLists(Reservation reservation,
-             std::shared_ptr<const Trajectory> trajectory);
+  // Starts empty, before scale 0.  The pool must outlive the lists.  The
+  // trajectory is shared with the other images of its tier.
+  BlockLists(BlockPool* pool, std::shared_ptr<const Trajectory> trajectory);
 
   // Does the bookkeeping of a whole scale in layer order.  For each layer:
   // every head's prefix is what the schedule has not removed; then the layer's
@@ -45,12 +43,13 @@ class BlockLists {
   // the heads that keep the current scale store it.  In the last scale a layer
   // stores nothing and gives back all it has read.
   //
-  // CHECKs that scales come in order and that the previous step was finished.
+  // Reserves what the step needs, trajectory().blocks_peak(scale); CHECKs that
+  // the pool has it, that scales come in order and that the previous step was
+  // finished.
   [[nodiscard]] StepPlan PlanStep(int scale);
 
   // Ends the step last planned, once its plan has been executed: blocks that it
-  // gave up return to the pool, and the reservation shrinks to the most that
-  // the scales left to do can need.
+  // gave up return to the pool, and the reservation shrinks to what is held.
   void FinishStep();
 
   // The scale that PlanStep expects next; num_scales when all are planned.

@@ -80,6 +80,14 @@ void Reservation::Give(std::int32_t block) {
   pool_->Give(block);
 }
 
+bool Reservation::GrowTo(std::int64_t blocks) {
+  HEATKV_CHECK_GE(blocks, blocks_);
+  if (blocks - blocks_ > pool_->unreserved()) return false;
+  pool_->reserved_ += blocks - blocks_;
+  blocks_ = blocks;
+  return true;
+}
+
 void Reservation::ShrinkTo(std::int64_t blocks) {
   HEATKV_CHECK(held_ <= blocks && blocks <= blocks_)
       << held_ << " held, " << blocks << " wanted, " << blocks_ << " promised";

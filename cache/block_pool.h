@@ -4,10 +4,11 @@
 // a model backend owns the arena that the numbers index.  Blocks are all alike,
 // so there is no external fragmentation.
 //
-// Nothing allocates without a Reservation: a promise of a number of blocks that
-// an image may come to hold, made before the image starts.  Promises never add
-// up to more than the capacity, so Take cannot fail, and an image that runs
-// never waits for memory.
+// Nothing allocates without a Reservation: a promise of a number of blocks,
+// which an image makes grow before each step to what the step will need and
+// lets shrink after it to what it keeps.  Promises never add up to more than
+// the capacity, so Take cannot fail; that growing does not fail either is what
+// the scheduler plans for (cache/safe_state.h).
 //
 // Blocks are handed out deterministically: the one given back most recently
 // first (it is the likeliest to be in a processor's cache), and from a fresh
@@ -84,6 +85,10 @@ class Reservation {
   // Gives back a block that was taken through this reservation.  CHECKs that it
   // is in use.
   void Give(std::int32_t block);
+
+  // Raises the promise to `blocks`.  False, and nothing changed, if fewer are
+  // unpromised.  CHECKs blocks >= blocks().
+  [[nodiscard]] bool GrowTo(std::int64_t blocks);
 
   // Gives up the promise of all but `blocks`.  CHECKs held() <= blocks <=
   // blocks().

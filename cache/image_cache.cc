@@ -67,6 +67,11 @@ void ImageCache::CompleteLayer(int scale, int layer, StepPlan* plan) {
   }
 }
 
+bool ImageCache::ReserveStep(std::int64_t blocks) {
+  Reservation& reservation = source_.reservation();
+  return reservation.blocks() >= blocks || reservation.GrowTo(blocks);
+}
+
 void ImageCache::FinishStep(std::int64_t blocks) {
   source_.ReturnAside();
   source_.reservation().ShrinkTo(blocks);

@@ -43,6 +43,10 @@ class ImageCache {
   // all segments of the layer leave.  Call in layer order.
   void CompleteLayer(int scale, int layer, StepPlan* plan);
 
+  // Makes the reservation grow to `blocks`, unless it is that large; false if
+  // the pool has fewer.
+  [[nodiscard]] bool ReserveStep(std::int64_t blocks);
+
   // Returns blocks given up in this step to the pool and shrinks the
   // reservation to `blocks`.
   void FinishStep(std::int64_t blocks);

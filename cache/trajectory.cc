@@ -50,6 +50,15 @@ Trajectory::Trajectory(std::shared_ptr<const Schedule> schedule,
   for (int scale = ladder.num_scales() - 1; scale >= 0; --scale) {
     peak_from_[scale] = std::max(scale_peak_[scale], peak_from_[scale + 1]);
   }
+  for (int scale = 0; scale < ladder.num_scales(); ++scale) {
+    int rest = scale + 1;
+    std::int64_t peak = scale_peak_[scale];
+    while (blocks_before(rest) > blocks_before(scale)) {
+      peak = std::max(peak, scale_peak_[rest++]);
+    }
+    rest_scale_.push_back(rest);
+    climb_peak_.push_back(peak);
+  }
 }
 
 }  // namespace heatkv::cache

@@ -56,6 +56,13 @@ class Trajectory {
   // The most blocks held from the beginning of `scale` on; 0 for num_scales.
   std::int64_t peak_blocks_from(int scale) const { return peak_from_[scale]; }
 
+  // An image that stands before `scale` can go on by itself until it stands
+  // before rest_scale(scale) and then holds no more than it does now: the first
+  // such scale, num_scales at the latest (where it holds nothing).  climb_peak
+  // is the most it holds on the way.  REQUIRES: scale < num_scales.
+  int rest_scale(int scale) const { return rest_scale_[scale]; }
+  std::int64_t climb_peak(int scale) const { return climb_peak_[scale]; }
+
   // Logical tokens of all layers, heads and branches: what the budget counts.
   std::int64_t tokens(int scale, int layer) const {
     return tokens_[Index(scale, layer)];
@@ -83,6 +90,8 @@ class Trajectory {
   std::vector<std::int64_t> tokens_;      // [scale][layer]
   std::vector<std::int64_t> scale_peak_;  // [scale]
   std::vector<std::int64_t> peak_from_;   // [scale], one more at the end
+  std::vector<int> rest_scale_;           // [scale]
+  std::vector<std::int64_t> climb_peak_;  // [scale]
   std::int64_t peak_tokens_ = 0;
 };
 

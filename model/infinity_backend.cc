@@ -135,9 +135,13 @@ class InfinityModel : public ImageModel {
     });
   }
 
-  absl::Status Step(std::span<const StepItem> items) override {
-    return WithoutExceptions("computing a scale",
-                             [&] { return StepAll(items); });
+  std::vector<absl::Status> Step(std::span<const StepItem> items) override {
+    std::vector<absl::Status> statuses;
+    for (const StepItem& item : items) {
+      statuses.push_back(WithoutExceptions("computing a scale",
+                                           [&] { return StepOne(item); }));
+    }
+    return statuses;
   }
 
   absl::StatusOr<RgbImage> Decode(const ImageState& image) override {
@@ -202,22 +206,13 @@ class InfinityModel : public ImageModel {
         std::make_unique<PhiloxBits>(knobs.seed, knobs.image)));
   }
 
-  absl::Status StepAll(std::span<const StepItem> items) {
+  absl::Status StepOne(const StepItem& item) {
     if (!arena_.has_value()) {
       return absl::FailedPreconditionError("there is no cache arena yet");
     }
-    for (std::size_t i = 0; i < items.size(); ++i) {
-      auto* image = dynamic_cast<InfinityImage*>(items[i].image);
-      HEATKV_CHECK(image != nullptr) << "image of another backend";
-      const auto result =
-          image->image().Step(*items[i].plan, attention_, *arena_);
-      if (!result.ok()) {
-        return absl::Status(
-            result.status().code(),
-            absl::StrCat("item ", i, ": ", result.status().message()));
-      }
-    }
-    return absl::OkStatus();
+    auto* image = dynamic_cast<InfinityImage*>(item.image);
+    HEATKV_CHECK(image != nullptr) << "image of another backend";
+    return image->image().Step(*item.plan, attention_, *arena_).status();
   }
 
   absl::StatusOr<RgbImage> DecodeImage(const ImageState& state) {

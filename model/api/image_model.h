@@ -103,9 +103,14 @@ class ImageModel {
       const SamplingKnobs& knobs) = 0;
 
   // Computes one scale of every item; each plan's scale is its image's
-  // next_scale(), and all items are at the same scale index.  Fails with
-  // Internal on non-finite logits, naming scale and item.
-  virtual absl::Status Step(std::span<const StepItem> items) = 0;
+  // next_scale(); all items are at the same scale of the same ladder with the
+  // same number of branches, and are at most GroupCapacity(spec(), ...) many.
+  //
+  // One status an item: Internal on non-finite logits of that item, naming the
+  // scale; ResourceExhausted if the device had no memory for it.  What befalls
+  // one item leaves the others as if it had not been there.  If the step as a
+  // whole failed, every item has the same status.
+  virtual std::vector<absl::Status> Step(std::span<const StepItem> items) = 0;
 
   // Decodes the codes summed so far: the finished image after the last scale,
   // a preview before it.

@@ -6,6 +6,7 @@
 #define MODEL_API_MODEL_SPEC_H_
 
 #include <optional>
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -98,6 +99,10 @@ struct ModelSpec {
   std::vector<LadderSpec> ladders;  // the first is the default
   DefaultKnobs defaults;
   std::string profile;  // file of the HeatKV profile; empty if none
+  // Rows (tokens of all branches of all images) that a step may have while it
+  // costs little more than a step of one row, because the weights are read once
+  // a step.  Scales with fewer rows run in groups (GroupCapacity).
+  int group_rows = 256;
 
   // Pixels per side of one transformer token.
   int pixels_per_token() const {
@@ -106,6 +111,16 @@ struct ModelSpec {
 
   friend bool operator==(const ModelSpec&, const ModelSpec&) = default;
 };
+
+// How many images one step takes at scale `scale` of ladder `ladder`: as many
+// as have `group_rows` rows together, 1 to 16.  A step of that kind always has
+// this shape, however many images come, so an image does not depend on what
+// else is being served.
+inline int GroupCapacity(const ModelSpec& spec, int ladder, int scale,
+                         int branches) {
+  const int rows = branches * spec.ladders[ladder].ladder.tokens(scale);
+  return std::clamp(spec.group_rows / rows, 1, 16);
+}
 
 }  // namespace heatkv::model
 

@@ -169,11 +169,7 @@ absl::Status ParityRun::RunScales() {
   cache::BlockPool pool(trajectory->peak_blocks() * run_.batch());
   std::vector<std::unique_ptr<cache::BlockLists>> lists;
   for (int image = 0; image < run_.batch(); ++image) {
-    std::optional<cache::Reservation> reservation =
-        pool.Reserve(trajectory->peak_blocks());
-    HEATKV_CHECK(reservation.has_value());
-    lists.push_back(std::make_unique<cache::BlockLists>(*std::move(reservation),
-                                                        trajectory));
+    lists.push_back(std::make_unique<cache::BlockLists>(&pool, trajectory));
   }
   KeyValueArena arena(pool.capacity(), spec.head_width(), at::kFloat, at::kCPU);
   const ReferenceAttention attention;

@@ -1,19 +1,20 @@
 // The engine: takes requests from any thread and makes their images on one
-// thread of its own, which alone owns the model, the block pool and every image
-// in flight.
+// thread of its own, which alone owns the model, the block pool, the scheduler
+// and every image in flight.
 //
-// Requests start in the order of their arrival, each image as soon as the pool
-// can promise its exact peak (cache/admission.h); nothing is ever evicted or
-// interrupted for want of memory.  Images that run take turns, one scale each.
-// Before every scale and every decoding the engine looks whether the request
-// was cancelled, is past its deadline, or the server's drain is over; its
+// The scheduler (server/engine/scheduler.h) says which images start and which
+// do their next scale together; the engine obeys: it encodes texts, plans the
+// blocks of the group, has the model compute the step, decodes pictures and
+// tells sinks.  Nothing is ever evicted or interrupted for want of memory.
+// Before every step and every decoding it looks whether requests were
+// cancelled, are past their deadlines, or the server's drain is over; their
 // blocks are back in the pool before the next step.  A failure of the model
 // ends the request that it happened to and no other.
 //
 // It knows no protocol, no encoding of pictures, no configuration file.
 //
-// Thread safety: Submit, Cancel, Drain, AwaitIdle, Stats, schedules and
-// CountTokens may be called from any thread.
+// Thread safety: every public method may be called from any thread, but for
+// Start and RunOnce.
 
 #ifndef SERVER_ENGINE_ENGINE_H_
 #define SERVER_ENGINE_ENGINE_H_
@@ -45,13 +46,14 @@
 namespace heatkv::server {
 
 struct EngineOptions {
+  // Blocks of the arena: the most that the limit can be set to.
   std::int64_t pool_blocks = 0;  // 1 or more
-  // Images that take turns; more wait although there is room in the pool.
-  int max_running_images = 8;
-  int max_waiting_requests = 64;
-  std::int64_t max_waiting_bytes = 0;  // see WaitingLine
+  // limit_blocks 0 means pool_blocks.
+  SchedulerOptions scheduler;
   int cached_prompts = 256;
 };
+
+enum class CancelCause { kClient, kStall };
 
 class Engine {
  public:
@@ -79,33 +81,57 @@ class Engine {
   bool RunOnce();
 
   // Takes a request, reports it accepted to `sink`, and returns its number.
-  //   FailedPrecondition  one of its images can never fit the pool; both byte
-  //                       counts are named
+  //   FailedPrecondition  one of its images can never fit the pool on any tier
+  //                       that it may run on; both byte counts are named
   //   ResourceExhausted   the queue is full; carries a retry hint
+  //   DeadlineExceeded    it cannot be done by its deadline; the estimate is
+  //                       named
   //   Unavailable         the engine drains; carries a retry hint
-  // CHECKs that ladder, tier and previews exist and that there is a seed.
+  // CHECKs that ladder, book, tiers and previews exist and that there is a
+  // seed.
   absl::StatusOr<std::uint64_t> Submit(GenerationRequest request,
                                        std::shared_ptr<EventSink> sink);
 
-  // Ends a request with Cancelled before its next step.  No effect on one that
-  // has ended.
-  void Cancel(std::uint64_t request);
+  // What Submit would say to it and how long it would take, without taking it.
+  // Fails with FailedPrecondition as Submit does, and for nothing else.
+  absl::StatusOr<RequestEstimate> EstimateRequest(
+      const GenerationRequest& request) const;
+
+  // Ends a request before its next step, with Cancelled, or Aborted if its
+  // reader stalled.  No effect on one that has ended.
+  void Cancel(std::uint64_t request, CancelCause cause = CancelCause::kClient);
 
   // From now on takes no request.  Those it has may finish until `deadline`;
   // the rest then end with Unavailable.  A second call may only bring the
   // deadline forward.
   void Drain(absl::Time deadline);
 
+  // Takes requests again, unless the deadline of a drain has passed.
+  void Undrain();
+
   // Waits until the engine has no request, at most `timeout`.  Whether it has
   // none.
   bool AwaitIdle(absl::Duration timeout) const;
 
+  // From now on: limits and policy for everybody who waits, the book for
+  // requests that ask for `schedules` later.  Fails with InvalidArgument, and
+  // changes nothing, if an option is less than its least or the limit is more
+  // than the arena, naming both numbers.  CHECKs that the book has the model's
+  // geometry.
+  absl::Status Reconfigure(const SchedulerOptions& options,
+                           std::shared_ptr<const ScheduleBook> schedules);
+
   EngineStats Stats() const;
 
-  const ScheduleBook& schedules() const { return schedules_; }
+  // Calls `done` with who holds what, on the engine thread between two steps,
+  // soon; from the destructor at the latest.
+  void ViewPool(bool per_head, std::function<void(PoolSnapshot)> done);
+
+  // The schedules in force.
+  std::shared_ptr<const ScheduleBook> schedules() const;
   const model::ModelSpec& spec() const { return model_->spec(); }
   std::int64_t pool_blocks() const { return options_.pool_blocks; }
-  const EngineOptions& options() const { return options_; }
+  SchedulerOptions scheduler_options() const;
 
   // ImageModel::CountTokens.
   absl::StatusOr<int> CountTokens(absl::string_view prompt) const;

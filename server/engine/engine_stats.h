@@ -4,6 +4,7 @@
 #ifndef SERVER_ENGINE_ENGINE_STATS_H_
 #define SERVER_ENGINE_ENGINE_STATS_H_
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -16,10 +17,16 @@ struct EngineStats {
   cache::CacheGeometry geometry;
 
   // Blocks of the pool.
-  std::int64_t capacity_blocks = 0;
-  std::int64_t reserved_blocks = 0;  // promised, the used ones included
+  std::int64_t capacity_blocks = 0;  // allocated
+  std::int64_t limit_blocks = 0;     // that the configuration grants
+  // That is in force: more than the limit while images that started under a
+  // larger one need it.
+  std::int64_t effective_limit_blocks = 0;
   std::int64_t used_blocks = 0;
   std::int64_t high_water_blocks = 0;
+  // What the images in flight may each still come to hold, added up; may exceed
+  // the limit.
+  std::int64_t peak_sum_blocks = 0;
 
   // [layer * heads + head], all images and branches; they add up to
   // used_blocks.
@@ -36,6 +43,9 @@ struct EngineStats {
   absl::Duration oldest_wait;
   bool draining = false;
 
+  std::int64_t free_blocks() const {
+    return std::max<std::int64_t>(effective_limit_blocks - used_blocks, 0);
+  }
   std::int64_t bytes(std::int64_t blocks) const {
     return blocks * geometry.block_bytes();
   }

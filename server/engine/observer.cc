@@ -18,4 +18,36 @@ const char* StageName(Stage stage) {
   return "unknown";
 }
 
+const char* EndCauseName(EndCause cause) {
+  switch (cause) {
+    case EndCause::kClient:
+      return "client";
+    case EndCause::kDeadline:
+      return "deadline";
+    case EndCause::kStall:
+      return "stall";
+    case EndCause::kShutdown:
+      return "shutdown";
+    case EndCause::kFailure:
+      return "failure";
+  }
+  return "unknown";
+}
+
+const char* RefusalName(Refusal refusal) {
+  switch (refusal) {
+    case Refusal::kQueueFull:
+      return "queue_full";
+    case Refusal::kBytesFull:
+      return "bytes_full";
+    case Refusal::kDeadline:
+      return "deadline";
+    case Refusal::kNeverFits:
+      return "never_fits";
+    case Refusal::kDraining:
+      return "draining";
+  }
+  return "unknown";
+}
+
 }  // namespace heatkv::server

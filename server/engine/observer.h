@@ -27,13 +27,26 @@ struct CallRecord {
   std::string rpc;  // "GenerateImage"
   std::string request_id;
   std::string peer;
-  std::string tier;  // empty if the request named none that exists
+  std::string tenant;
+  std::string tier;  // granted; empty if the request named none that exists
   absl::Status status;
   absl::Duration took;
   int images_asked = 0;
   RequestUsage usage;
   std::map<std::string, std::string> tags;
 };
+
+// Why a request ended before its last image.
+enum class EndCause { kClient, kDeadline, kStall, kShutdown, kFailure };
+
+// "client", "deadline", ...
+const char* EndCauseName(EndCause cause);
+
+// Why a request was not taken.
+enum class Refusal { kQueueFull, kBytesFull, kDeadline, kNeverFits, kDraining };
+
+// "queue_full", "bytes_full", ...
+const char* RefusalName(Refusal refusal);
 
 class ServerObserver {
  public:
@@ -46,6 +59,20 @@ class ServerObserver {
   virtual void OnScale(int scale, absl::Duration took) = 0;
   // One image ended; OK if it was handed over.
   virtual void OnImage(const std::string& tier, const absl::Status& status) = 0;
+  // One step computed this many images together.
+  virtual void OnStep(int /*images*/) {}
+  // From the arrival of a request to its first preview, or first image if it
+  // had none.
+  virtual void OnFirstPicture(absl::Duration /*took*/) {}
+  // From the moment when a request was over (cancelled, late, failed) until all
+  // its blocks were back in the pool.
+  virtual void OnRelease(EndCause /*cause*/, absl::Duration /*took*/) {}
+  virtual void OnRefusal(Refusal /*refusal*/) {}
+  // A request started on a lower tier than it asked for.
+  virtual void OnLowerTier() {}
+  // Bytes held times seconds that a tenant was charged for a started image.
+  virtual void OnCharge(const std::string& /*tenant*/,
+                        double /*byte_seconds*/) {}
 };
 
 }  // namespace heatkv::server
