@@ -1,31 +1,49 @@
 #include "cache/admission.h"
 
-#include "base/check.h"
+#include <algorithm>
+
+#include "absl/container/inlined_vector.h"
 
 namespace heatkv::cache {
+namespace {
 
-AdmissionDecision DecideAdmission(std::int64_t capacity_blocks,
-                                  std::span<const RunningImage> running,
-                                  std::int64_t candidate_peak_blocks) {
-  HEATKV_CHECK_GE(capacity_blocks, 0);
-  HEATKV_CHECK_GE(candidate_peak_blocks, 0);
-  if (candidate_peak_blocks > capacity_blocks) {
-    return {.verdict = AdmissionVerdict::kNever,
-            .blocks_needed = candidate_peak_blocks,
-            .blocks_available = capacity_blocks};
+AdmissionDecision Never(std::int64_t limit, const Trajectory& candidate) {
+  return {.verdict = AdmissionVerdict::kNever,
+          .blocks_needed = candidate.peak_blocks(),
+          .blocks_available = limit};
+}
+
+AdmissionDecision AdmitIfFits(std::int64_t limit, std::int64_t needed) {
+  return {.verdict = needed <= limit ? AdmissionVerdict::kAdmit
+                                     : AdmissionVerdict::kWait,
+          .blocks_needed = needed,
+          .blocks_available = limit};
+}
+
+}  // namespace
+
+AdmissionDecision DecideAdmission(std::int64_t limit,
+                                  std::span<const ImageProgress> running,
+                                  const Trajectory& candidate) {
+  if (candidate.peak_blocks() > limit) return Never(limit, candidate);
+  std::int64_t during = candidate.blocks_peak(0);
+  absl::InlinedVector<ImageProgress, 64> after;
+  after.reserve(running.size() + 1);
+  for (const ImageProgress& image : running) {
+    during += image.blocks_held();
+    after.push_back(image);
   }
-  std::int64_t available = capacity_blocks;
-  for (const RunningImage& image : running) {
-    HEATKV_CHECK_GE(image.blocks_held, 0);
-    HEATKV_CHECK_LE(image.blocks_held, image.peak_blocks);
-    available -= image.peak_blocks;
-  }
-  HEATKV_CHECK_GE(available, 0) << "more is promised than there is";
-  return {.verdict = candidate_peak_blocks <= available
-                         ? AdmissionVerdict::kAdmit
-                         : AdmissionVerdict::kWait,
-          .blocks_needed = candidate_peak_blocks,
-          .blocks_available = available};
+  after.push_back({.trajectory = &candidate, .next_scale = 1});
+  return AdmitIfFits(limit, std::max(during, SafeCapacity(after)));
+}
+
+AdmissionDecision DecideAdmissionBySumOfPeaks(
+    std::int64_t limit, std::span<const ImageProgress> running,
+    const Trajectory& candidate) {
+  if (candidate.peak_blocks() > limit) return Never(limit, candidate);
+  std::int64_t needed = candidate.peak_blocks();
+  for (const ImageProgress& image : running) needed += image.peak_blocks();
+  return AdmitIfFits(limit, needed);
 }
 
 }  // namespace heatkv::cache
