@@ -7,19 +7,10 @@
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
 #include "base/status_macros.h"
-#include "cache/admission.h"
 #include "server/engine/retry_hint.h"
 
 namespace heatkv::server {
 namespace {
-
-// The estimate of an image's time follows the last few images.
-constexpr double kNewest = 0.25;
-
-absl::Status Draining(absl::Duration retry_after) {
-  return WithRetryHint(absl::UnavailableError("the server is shutting down"),
-                       retry_after);
-}
 
 model::SamplingKnobs MakeKnobs(const GenerationRequest& request, int scales) {
   model::SamplingKnobs knobs;
@@ -29,31 +20,57 @@ model::SamplingKnobs MakeKnobs(const GenerationRequest& request, int scales) {
   return knobs;
 }
 
+absl::Status CheckOptions(const SchedulerOptions& options,
+                          std::int64_t pool_blocks) {
+  if (options.limit_blocks < 1 || options.max_running_images < 1 ||
+      options.queue.max_requests < 1 ||
+      options.queue.aging <= absl::ZeroDuration()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "engine options: a limit of ", options.limit_blocks,
+        " blocks, max_running_images ", options.max_running_images,
+        ", max_requests ", options.queue.max_requests,
+        " must be 1 or more, and aging ",
+        absl::FormatDuration(options.queue.aging), " above 0"));
+  }
+  if (options.limit_blocks > pool_blocks) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "the pool cannot have ", options.limit_blocks, " blocks: ",
+        pool_blocks, " were allocated at the start"));
+  }
+  return absl::OkStatus();
+}
+
+SchedulerOptions WithLimit(SchedulerOptions options, std::int64_t blocks) {
+  if (options.limit_blocks == 0) options.limit_blocks = blocks;
+  return options;
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(
     const EngineOptions& options, std::unique_ptr<model::ImageModel> model,
-    ScheduleBook schedules, const Clock* clock, ServerObserver* observer) {
-  if (options.pool_blocks < 1 || options.max_running_images < 1 ||
-      options.max_waiting_requests < 1 || options.cached_prompts < 0) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("engine options: pool_blocks ", options.pool_blocks,
-                     ", max_running_images ", options.max_running_images,
-                     ", max_waiting_requests ", options.max_waiting_requests,
-                     " must be 1 or more, cached_prompts ",
-                     options.cached_prompts, " 0 or more"));
+    std::shared_ptr<const ScheduleBook> schedules, const Clock* clock,
+    ServerObserver* observer) {
+  if (options.pool_blocks < 1 || options.cached_prompts < 0) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "engine options: pool_blocks ", options.pool_blocks,
+        " must be 1 or more, cached_prompts ", options.cached_prompts,
+        " 0 or more"));
   }
-  HEATKV_CHECK(schedules.geometry() == model->cache_geometry());
+  RETURN_IF_ERROR(
+      CheckOptions(WithLimit(options.scheduler, options.pool_blocks),
+                   options.pool_blocks));
+  HEATKV_CHECK(schedules->geometry() == model->cache_geometry());
   RETURN_IF_ERROR(model->CreateArena(options.pool_blocks));
   return std::unique_ptr<Engine>(new Engine(
       options, std::move(model), std::move(schedules), clock, observer));
 }
 
 Engine::Engine(const EngineOptions& options,
-               std::unique_ptr<model::ImageModel> model, ScheduleBook schedules,
+               std::unique_ptr<model::ImageModel> model,
+               std::shared_ptr<const ScheduleBook> schedules,
                const Clock* clock, ServerObserver* observer)
     : options_(options),
-      schedules_(std::move(schedules)),
       clock_(clock),
       observer_(observer),
       geometry_(model->cache_geometry()),
@@ -61,7 +78,11 @@ Engine::Engine(const EngineOptions& options,
       pool_(options.pool_blocks),
       prompts_(options.cached_prompts),
       head_blocks_(geometry_.heads_in_model(), 0),
-      waiting_(options.max_waiting_requests, options.max_waiting_bytes) {
+      schedules_(std::move(schedules)),
+      scheduler_(WithLimit(options.scheduler, options.pool_blocks),
+                 [spec = &model_->spec()](int ladder, int scale, int branches) {
+                   return model::GroupCapacity(*spec, ladder, scale, branches);
+                 }) {
   Publish();
 }
 
@@ -76,7 +97,8 @@ Engine::~Engine() {
     thread_.join();
   }
   EndWhatIsOver();
-  HEATKV_CHECK(images_.empty() && active_.empty());
+  AnswerViews();
+  HEATKV_CHECK(images_.empty() && requests_.empty());
 }
 
 void Engine::Start() {
@@ -84,78 +106,210 @@ void Engine::Start() {
   thread_ = std::thread([this] { Loop(); });
 }
 
-void Engine::Loop() {
-  while (true) {
-    if (RunOnce()) continue;
-    std::unique_lock<std::mutex> lock(mutex_);
-    has_work_.wait(lock, [this] { return stopping_ || !waiting_.empty(); });
-    if (stopping_) return;
+absl::StatusOr<ScheduledRequest> Engine::Describe(
+    const GenerationRequest& request, int branches) const {
+  const model::LadderSpec& ladder = spec().ladders[request.ladder];
+  const std::vector<TierSpec>& tiers = request.book->tiers();
+  ScheduledRequest described;
+  described.ladder = request.ladder;
+  described.images = static_cast<int>(request.seeds.size());
+  described.priority = request.priority;
+  described.tenant = request.tenant;
+  described.arrived = clock_->Now();
+  const double least = tiers[request.least_tier].budget.fraction();
+  const double most = tiers[request.tier].budget.fraction();
+  for (int t = 0; t < static_cast<int>(tiers.size()); ++t) {
+    const double budget = tiers[t].budget.fraction();
+    const bool is_between = budget >= least && budget < most;
+    if (t != request.tier && !is_between) continue;
+    described.choices.push_back(
+        {t, request.book->plan(request.ladder, t).trajectory(branches)});
   }
+  std::stable_sort(described.choices.begin(), described.choices.end(),
+                   [&](const TierChoice& a, const TierChoice& b) {
+                     return tiers[a.tier].budget.fraction() >
+                            tiers[b.tier].budget.fraction();
+                   });
+  const TierChoice& last = described.choices.back();
+  const std::int64_t limit = scheduler_options().limit_blocks;
+  if (last.trajectory->peak_blocks() > limit) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "an image of ", ladder.aspect, " ", ladder.pixel_class, " on tier \"",
+        tiers[last.tier].name, "\" holds ", last.trajectory->peak_bytes(),
+        " bytes of cache at its peak, but the pool has ",
+        last.trajectory->bytes(limit)));
+  }
+  return described;
 }
 
-bool Engine::RunOnce() {
-  EndWhatIsOver();
-  Admit();
-  ReportPositions();
-  const bool worked = StepNext();
-  Publish();
-  return worked;
+absl::Status Engine::Refuse(Refusal refusal, absl::Status status) const {
+  observer_->OnRefusal(refusal);
+  return status;
 }
 
 absl::StatusOr<std::uint64_t> Engine::Submit(GenerationRequest request,
                                              std::shared_ptr<EventSink> sink) {
-  const auto& ladders = spec().ladders;
-  HEATKV_CHECK(request.ladder >= 0 && request.ladder < ladders.size());
-  HEATKV_CHECK(request.tier >= 0 && request.tier < schedules_.tiers().size());
+  HEATKV_CHECK(request.ladder >= 0 && request.ladder < spec().ladders.size());
+  HEATKV_CHECK(request.book != nullptr);
+  HEATKV_CHECK(request.tier >= 0 &&
+               request.tier < request.book->tiers().size());
+  HEATKV_CHECK(request.least_tier >= 0 &&
+               request.least_tier < request.book->tiers().size());
   HEATKV_CHECK(!request.seeds.empty());
-  const model::LadderSpec& ladder = ladders[request.ladder];
-  const int scales = ladder.ladder.num_scales();
+  const int scales = spec().ladders[request.ladder].ladder.num_scales();
   HEATKV_CHECK(request.preview_after.empty() ||
                request.preview_after.size() == scales);
 
   model::SamplingKnobs knobs = MakeKnobs(request, scales);
-  const auto& trajectory = schedules_.plan(request.ladder, request.tier)
-                               .trajectory(knobs.branches());
-  if (trajectory->peak_blocks() > pool_.capacity()) {
-    return absl::FailedPreconditionError(absl::StrCat(
-        "an image of ", ladder.aspect, " ", ladder.pixel_class, " on tier \"",
-        schedules_.tiers()[request.tier].name, "\" holds ",
-        trajectory->peak_bytes(), " bytes of cache at its peak, but the pool ",
-        "has ", trajectory->bytes(pool_.capacity())));
-  }
+  absl::StatusOr<ScheduledRequest> described =
+      Describe(request, knobs.branches());
+  if (!described.ok()) return Refuse(Refusal::kNeverFits, described.status());
+  const cache::Trajectory& asked = *described->choices.front().trajectory;
 
   const std::lock_guard<std::mutex> lock(mutex_);
-  if (draining_) return Draining(absl::Seconds(5));
-  const std::int64_t bytes = static_cast<std::int64_t>(request.seeds.size()) *
-                             trajectory->peak_bytes();
-  if (absl::Status joins = waiting_.MayJoin(bytes); !joins.ok()) {
-    return WithRetryHint(std::move(joins), RetryAfter());
+  if (draining_) {
+    return Refuse(
+        Refusal::kDraining,
+        WithRetryHint(absl::UnavailableError("the server is shutting down"),
+                      absl::Seconds(5)));
   }
+  const std::int64_t bytes = described->images * asked.peak_bytes();
+  if (absl::Status joins = scheduler_.queue().MayJoin(bytes); !joins.ok()) {
+    const bool is_full =
+        scheduler_.queue().size() >= scheduler_.options().queue.max_requests;
+    return Refuse(is_full ? Refusal::kQueueFull : Refusal::kBytesFull,
+                  WithRetryHint(std::move(joins), RetryAfter()));
+  }
+  const RequestEstimate estimate = EstimateLocked(*described);
+  if (estimate.expected_run.has_value() &&
+      described->arrived + *estimate.expected_wait + *estimate.expected_run >
+          request.deadline) {
+    return Refuse(
+        Refusal::kDeadline,
+        absl::DeadlineExceededError(absl::StrCat(
+            "by the server's estimate the last image would be done in ",
+            absl::FormatDuration(*estimate.expected_wait +
+                                 *estimate.expected_run),
+            " (", absl::FormatDuration(*estimate.expected_wait),
+            " of it waiting), but the deadline is in ",
+            absl::FormatDuration(request.deadline - described->arrived))));
+  }
+
   const std::uint64_t number = next_number_++;
+  described->number = number;
+  described->image_byte_seconds = costs_.ByteSeconds(request.ladder, asked);
   auto running = std::make_shared<RunningRequest>(
-      number, std::move(request), std::move(sink), std::move(knobs), trajectory,
-      clock_->Now());
-  running->usage.full_cache_bytes = trajectory->full_cache_bytes();
+      number, std::move(request), std::move(sink), std::move(knobs),
+      described->arrived);
+  running->image_byte_seconds = described->image_byte_seconds;
+  running->usage.full_cache_bytes = asked.full_cache_bytes();
+  running->usage.tier = running->asked.tier;
   // Under the lock, so that it comes before all that the engine thread reports.
-  running->sink->OnEvent(AcceptedEvent{trajectory->peak_bytes(),
-                                       trajectory->full_cache_bytes(),
-                                       waiting_.size(), scales});
-  requests_[number] = running;
-  waiting_.Join(std::move(running));
+  AcceptedEvent accepted;
+  accepted.peak_bytes = asked.peak_bytes();
+  accepted.full_cache_bytes = asked.full_cache_bytes();
+  accepted.queue_position = estimate.requests_ahead;
+  accepted.scales = scales;
+  accepted.expected_wait = estimate.expected_wait;
+  accepted.expected_run = estimate.expected_run;
+  running->sink->OnEvent(std::move(accepted));
+  requests_[number] = std::move(running);
+  scheduler_.Enqueue(*std::move(described));
   has_work_.notify_one();
   return number;
 }
 
-void Engine::Cancel(std::uint64_t request) {
+absl::StatusOr<RequestEstimate> Engine::EstimateRequest(
+    const GenerationRequest& request) const {
+  const int scales = spec().ladders[request.ladder].ladder.num_scales();
+  ASSIGN_OR_RETURN(const ScheduledRequest described,
+                   Describe(request, MakeKnobs(request, scales).branches()));
+  const std::lock_guard<std::mutex> lock(mutex_);
+  RequestEstimate estimate = EstimateLocked(described);
+  estimate.trajectory = described.choices.front().trajectory;
+  const cache::ScaleLadder& ladder = estimate.trajectory->schedule()->ladder();
+  for (int s = 0; s < scales; ++s) {
+    estimate.scale_times.push_back(
+        costs_.Step(request.ladder, s, estimate.trajectory->branches(),
+                    static_cast<int>(ladder.tokens(s))));
+  }
+  estimate.byte_seconds =
+      described.images *
+      costs_.ByteSeconds(request.ladder, *estimate.trajectory);
+  estimate.admissible_now =
+      scheduler_.WouldStartNow(described, clock_->Now(), &estimate.reason);
+  if (draining_) {
+    estimate.admissible_now = false;
+    estimate.reason = "the server takes no requests now";
+  }
+  return estimate;
+}
+
+RequestEstimate Engine::EstimateLocked(const ScheduledRequest& request) const {
+  RequestEstimate estimate;
+  estimate.requests_ahead = scheduler_.queue().size();
+  const cache::Trajectory& asked = *request.choices.front().trajectory;
+  const auto image = costs_.Rest(request.ladder, asked, 0);
+  if (!image.has_value()) return estimate;
+  absl::Duration in_flight, waiting;
+  for (const Scheduler::Flight& flight : scheduler_.InFlight()) {
+    in_flight += costs_
+                     .Rest(flight.ladder, *flight.progress.trajectory,
+                           flight.progress.next_scale)
+                     .value_or(absl::ZeroDuration());
+  }
+  for (const QueuedRequest* queued : scheduler_.queue().InOrder(clock_->Now())) {
+    if (queued->priority < request.priority) continue;
+    const RunningRequest& other = *requests_.at(queued->number);
+    waiting += queued->images *
+               costs_
+                   .Rest(other.asked.ladder,
+                         *other.plan(other.asked.tier)
+                              .trajectory(other.knobs.branches()),
+                         0)
+                   .value_or(absl::ZeroDuration());
+  }
+  const absl::Duration own =
+      request.images * *image + costs_.Text().value_or(absl::ZeroDuration());
+  if (scheduler_.options().policy == SchedulingPolicy::kLatency) {
+    estimate.expected_wait = in_flight + waiting;
+    estimate.expected_run = own;
+  } else {
+    // What runs shares the device with it from its start.
+    estimate.expected_wait = waiting;
+    estimate.expected_run = in_flight + own;
+  }
+  return estimate;
+}
+
+void Engine::Cancel(std::uint64_t request, CancelCause cause) {
   const std::lock_guard<std::mutex> lock(mutex_);
   const auto found = requests_.find(request);
-  if (found != requests_.end()) found->second->cancelled = true;
+  if (found == requests_.end() || !found->second->ending.ok()) return;
+  RunningRequest& running = *found->second;
+  running.over_since = clock_->Now();
+  if (cause == CancelCause::kClient) {
+    running.cause = EndCause::kClient;
+    running.ending = absl::CancelledError("cancelled by the client");
+  } else {
+    running.cause = EndCause::kStall;
+    running.ending =
+        absl::AbortedError("the client did not read its stream for too long");
+  }
+  has_work_.notify_one();
 }
 
 void Engine::Drain(absl::Time deadline) {
   const std::lock_guard<std::mutex> lock(mutex_);
   draining_ = true;
   drain_deadline_ = std::min(drain_deadline_, deadline);
+}
+
+void Engine::Undrain() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (clock_->Now() >= drain_deadline_) return;
+  draining_ = false;
+  drain_deadline_ = absl::InfiniteFuture();
 }
 
 bool Engine::AwaitIdle(absl::Duration timeout) const {
@@ -168,301 +322,76 @@ bool Engine::AwaitIdle(absl::Duration timeout) const {
   return is_idle_.wait_for(lock, absl::ToChronoNanoseconds(timeout), idle);
 }
 
+absl::Status Engine::Reconfigure(
+    const SchedulerOptions& options,
+    std::shared_ptr<const ScheduleBook> schedules) {
+  RETURN_IF_ERROR(CheckOptions(options, options_.pool_blocks));
+  HEATKV_CHECK(schedules->geometry() == geometry_);
+  const std::lock_guard<std::mutex> lock(mutex_);
+  scheduler_.SetOptions(options);
+  schedules_ = std::move(schedules);
+  // Those that no longer fit, whatever else finishes, would wait for ever.
+  for (const QueuedRequest* queued : scheduler_.queue().InOrder(clock_->Now())) {
+    const std::int64_t peak = scheduler_.LeastPeak(queued->number);
+    if (peak <= options.limit_blocks) continue;
+    RunningRequest& request = *requests_.at(queued->number);
+    if (!request.ending.ok()) continue;
+    request.over_since = clock_->Now();
+    request.cause = EndCause::kFailure;
+    request.ending = absl::FailedPreconditionError(absl::StrCat(
+        "the pool was made smaller while the request waited: an image holds ",
+        peak * geometry_.block_bytes(), " bytes at its peak, the pool has ",
+        options.limit_blocks * geometry_.block_bytes()));
+  }
+  has_work_.notify_one();
+  return absl::OkStatus();
+}
+
 absl::StatusOr<int> Engine::CountTokens(absl::string_view prompt) const {
   return model_->CountTokens({prompt.data(), prompt.size()});
+}
+
+std::shared_ptr<const ScheduleBook> Engine::schedules() const {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return schedules_;
+}
+
+SchedulerOptions Engine::scheduler_options() const {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return scheduler_.options();
+}
+
+void Engine::ViewPool(bool per_head, std::function<void(PoolSnapshot)> done) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  views_.push_back({per_head, std::move(done)});
+  has_work_.notify_one();
 }
 
 EngineStats Engine::Stats() const {
   const std::lock_guard<std::mutex> lock(mutex_);
   EngineStats stats = stats_;
-  stats.waiting_requests = waiting_.size();
-  stats.waiting_bytes = waiting_.bytes();
-  if (!waiting_.empty()) {
-    stats.oldest_wait = clock_->Now() - waiting_.front()->arrived;
+  stats.limit_blocks = scheduler_.options().limit_blocks;
+  stats.waiting_requests = scheduler_.queue().size();
+  stats.waiting_bytes = scheduler_.queue().bytes();
+  if (!scheduler_.queue().empty()) {
+    stats.oldest_wait = clock_->Now() - scheduler_.queue().oldest_arrival();
   }
   stats.draining = draining_;
   return stats;
 }
 
 absl::Duration Engine::RetryAfter() const {
-  return std::clamp(image_time_ * waiting_.images(), absl::Seconds(1),
-                    absl::Minutes(1));
-}
-
-absl::Status Engine::EndReason(const RunningRequest& request) const {
-  const absl::Time now = clock_->Now();
-  if (now >= request.asked.deadline) {
-    return absl::DeadlineExceededError(absl::StrCat(
-        "the deadline passed after ",
-        absl::FormatDuration(now - request.arrived), ", with ",
-        request.images_done, " of ", request.images(), " images done"));
+  absl::Duration work;
+  for (const auto& [number, request] : requests_) {
+    const int left = request->images() - request->images_done;
+    work += left * costs_
+                       .Rest(request->asked.ladder,
+                             *request->plan(request->asked.tier)
+                                  .trajectory(request->knobs.branches()),
+                             0)
+                       .value_or(absl::ZeroDuration());
   }
-  // After the deadline: a client whose deadline passes also cancels.
-  if (request.cancelled) {
-    return absl::CancelledError("cancelled by the client");
-  }
-  const std::lock_guard<std::mutex> lock(mutex_);
-  if (draining_ && now >= drain_deadline_) return Draining(absl::Seconds(5));
-  return absl::OkStatus();
-}
-
-void Engine::EndWhatIsOver() {
-  std::vector<RequestPtr> candidates(active_.begin(), active_.end());
-  {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    candidates.insert(candidates.end(), waiting_.requests().begin(),
-                      waiting_.requests().end());
-  }
-  for (const RequestPtr& request : candidates) {
-    if (const absl::Status reason = EndReason(*request); !reason.ok()) {
-      End(request, reason);
-    }
-  }
-}
-
-Engine::RequestPtr Engine::NextToStart(bool* waits) const {
-  *waits = false;
-  for (const RequestPtr& request : active_) {
-    if (request->images_started < request->images()) return request;
-  }
-  const std::lock_guard<std::mutex> lock(mutex_);
-  if (waiting_.empty()) return nullptr;
-  *waits = true;
-  return waiting_.front();
-}
-
-void Engine::Admit() {
-  while (images_.size() < options_.max_running_images) {
-    bool waits = false;
-    const RequestPtr request = NextToStart(&waits);
-    if (request == nullptr) return;
-    std::vector<cache::RunningImage> running;
-    for (const RunningImage& image : images_) {
-      running.push_back(
-          {image.lists->blocks_held(), image.lists->blocks_reserved()});
-    }
-    const cache::AdmissionDecision decision = cache::DecideAdmission(
-        pool_.capacity(), running, request->trajectory->peak_blocks());
-    HEATKV_CHECK(decision.verdict != cache::AdmissionVerdict::kNever);
-    if (decision.verdict == cache::AdmissionVerdict::kWait) return;
-    if (waits && !BeginRequest(request)) continue;
-    StartImage(request);
-  }
-}
-
-bool Engine::BeginRequest(const RequestPtr& request) {
-  {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    HEATKV_CHECK(waiting_.PopFront() == request);
-  }
-  active_.push_back(request);
-  const absl::Time begin = clock_->Now();
-  request->usage.queue = begin - request->arrived;
-  observer_->OnStage(Stage::kQueue, request->usage.queue);
-  request->sink->OnEvent(StartedEvent{request->usage.queue});
-  request->text = prompts_.Find(request->asked.prompt);
-  if (request->text != nullptr) {
-    request->usage.text_was_cached = true;
-    return true;
-  }
-  auto text = model_->EncodeText(request->asked.prompt);
-  request->usage.text = clock_->Now() - begin;
-  observer_->OnStage(Stage::kText, request->usage.text);
-  if (!text.ok()) {
-    End(request, text.status());
-    return false;
-  }
-  request->text = *std::move(text);
-  prompts_.Insert(request->asked.prompt, request->text);
-  return true;
-}
-
-bool Engine::StartImage(const RequestPtr& request) {
-  RunningImage image;
-  image.request = request;
-  image.index = request->images_started++;
-  model::SamplingKnobs knobs = request->knobs;
-  knobs.seed = request->asked.seeds[image.index];
-  auto state = model_->StartImage(request->text, request->asked.ladder, knobs);
-  if (!state.ok()) {
-    End(request, state.status());
-    return false;
-  }
-  image.state = *std::move(state);
-  auto reservation = pool_.Reserve(request->trajectory->peak_blocks());
-  HEATKV_CHECK(reservation.has_value());
-  image.lists = std::make_unique<cache::BlockLists>(*std::move(reservation),
-                                                    request->trajectory);
-  images_.push_back(std::move(image));
-  return true;
-}
-
-void Engine::ReportPositions() {
-  std::vector<RequestPtr> moved;
-  {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    int position = 0;
-    for (const RequestPtr& request : waiting_.requests()) {
-      if (request->reported_position != position) {
-        request->reported_position = position;
-        moved.push_back(request);
-      }
-      ++position;
-    }
-  }
-  for (const RequestPtr& request : moved) {
-    request->sink->OnEvent(QueuedEvent{request->reported_position});
-  }
-}
-
-bool Engine::StepNext() {
-  if (images_.empty()) return false;
-  RunningImage image = std::move(images_.front());
-  images_.pop_front();
-  const RequestPtr request = image.request;
-  const cache::Trajectory& trajectory = *request->trajectory;
-  const int scale = image.lists->next_scale();
-
-  CountHeads(*image.lists, -1);
-  const absl::Time begin = clock_->Now();
-  const cache::StepPlan plan = image.lists->PlanStep(scale);
-  const model::StepItem item = {image.state.get(), &plan};
-  const absl::Status status = model_->Step({&item, 1});
-  const absl::Duration took = clock_->Now() - begin;
-  image.lists->FinishStep();
-  CountHeads(*image.lists, +1);
-  if (!status.ok()) {
-    const std::string where =
-        absl::StrCat("image ", image.index, ", scale ", scale + 1, ": ");
-    Release(std::move(image));
-    End(request,
-        absl::Status(status.code(), absl::StrCat(where, status.message())));
-    return true;
-  }
-
-  image.scales_took += took;
-  request->usage.scales += took;
-  request->usage.peak_cache_bytes = std::max(
-      request->usage.peak_cache_bytes, trajectory.bytes(plan.blocks_peak));
-  observer_->OnScale(scale, took);
-  request->sink->OnEvent(ScaleDoneEvent{
-      image.index, scale, trajectory.schedule()->ladder().grid(scale),
-      trajectory.bytes(image.lists->blocks_held()),
-      trajectory.bytes(trajectory.blocks_after(scale)), took});
-  AfterScale(std::move(image), scale);
-  return true;
-}
-
-void Engine::AfterScale(RunningImage image, int scale) {
-  const RequestPtr request = image.request;
-  const bool is_last = image.lists->next_scale() ==
-                       request->trajectory->schedule()->ladder().num_scales();
-  const bool previews = !request->asked.preview_after.empty() &&
-                        request->asked.preview_after[scale];
-  if (!is_last && !previews) {
-    images_.push_back(std::move(image));
-    return;
-  }
-  if (const absl::Status reason = EndReason(*request); !reason.ok()) {
-    Release(std::move(image));
-    End(request, reason);
-    return;
-  }
-  const absl::Time begin = clock_->Now();
-  absl::StatusOr<model::RgbImage> picture = model_->Decode(*image.state);
-  const absl::Duration took = clock_->Now() - begin;
-  request->usage.decode += took;
-  observer_->OnStage(Stage::kDecode, took);
-  if (!picture.ok()) {
-    Release(std::move(image));
-    End(request, picture.status());
-    return;
-  }
-  if (!is_last) {
-    request->sink->OnEvent(
-        PreviewEvent{image.index, scale, *std::move(picture)});
-    images_.push_back(std::move(image));
-    return;
-  }
-  observer_->OnStage(Stage::kScales, image.scales_took);
-  observer_->OnImage(schedules_.tiers()[request->asked.tier].name,
-                     absl::OkStatus());
-  {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    image_time_ =
-        (1 - kNewest) * image_time_ + kNewest * (image.scales_took + took);
-  }
-  request->sink->OnEvent(ImageEvent{image.index, *std::move(picture)});
-  Release(std::move(image));
-  ++request->images_done;
-  ++request->usage.images;
-  if (request->images_done == request->images()) {
-    End(request, absl::OkStatus());
-  }
-}
-
-void Engine::End(const RequestPtr& request, const absl::Status& status) {
-  for (auto image = images_.begin(); image != images_.end();) {
-    if (image->request != request) {
-      ++image;
-      continue;
-    }
-    RunningImage ended = std::move(*image);
-    image = images_.erase(image);
-    Release(std::move(ended));
-  }
-  active_.remove(request);
-  {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    waiting_.RemoveIf([&](const RunningRequest& other) {
-      return other.number == request->number;
-    });
-  }
-  const std::string& tier = schedules_.tiers()[request->asked.tier].name;
-  for (int i = request->images_done; i < request->images(); ++i) {
-    observer_->OnImage(tier, status);
-  }
-  request->usage.total = clock_->Now() - request->arrived;
-  // What the sink's owner looks at once it knows the end: no block is held.
-  Publish();
-  request->sink->OnFinished(status, request->usage);
-  const std::lock_guard<std::mutex> lock(mutex_);
-  requests_.erase(request->number);
-  if (requests_.empty()) is_idle_.notify_all();
-}
-
-void Engine::Release(RunningImage image) {
-  CountHeads(*image.lists, -1);
-  image.state.reset();
-  image.lists.reset();
-}
-
-void Engine::CountHeads(const cache::BlockLists& lists, int sign) {
-  for (int layer = 0; layer < geometry_.layers; ++layer) {
-    for (int head = 0; head < geometry_.heads; ++head) {
-      head_blocks_[layer * geometry_.heads + head] +=
-          sign * lists.blocks_held({layer, head});
-    }
-  }
-}
-
-void Engine::Publish() {
-  EngineStats stats;
-  stats.geometry = geometry_;
-  stats.capacity_blocks = pool_.capacity();
-  stats.reserved_blocks = pool_.reserved();
-  stats.used_blocks = pool_.used();
-  stats.high_water_blocks = pool_.high_water();
-  stats.head_blocks = head_blocks_;
-  stats.plan_error_blocks = pool_.used();
-  for (const RunningImage& image : images_) {
-    stats.plan_error_blocks -=
-        image.request->trajectory->blocks_before(image.lists->next_scale());
-  }
-  stats.running_images = static_cast<int>(images_.size());
-  stats.running_requests = static_cast<int>(active_.size());
-  const std::lock_guard<std::mutex> lock(mutex_);
-  stats_ = std::move(stats);
+  return std::clamp(work, absl::Seconds(1), absl::Minutes(1));
 }
 
 }  // namespace heatkv::server

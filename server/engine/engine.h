@@ -21,12 +21,13 @@
 
 #include <condition_variable>
 #include <cstdint>
-#include <deque>
-#include <list>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
 #include <thread>
+#include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -36,12 +37,15 @@
 #include "model/api/image_model.h"
 #include "server/engine/clock.h"
 #include "server/engine/engine_stats.h"
+#include "server/engine/estimate.h"
 #include "server/engine/observer.h"
+#include "server/engine/pool_snapshot.h"
 #include "server/engine/prompt_cache.h"
 #include "server/engine/request.h"
 #include "server/engine/running_request.h"
 #include "server/engine/schedule_book.h"
-#include "server/engine/waiting_line.h"
+#include "server/engine/scheduler.h"
+#include "server/engine/step_costs.h"
 
 namespace heatkv::server {
 
@@ -64,7 +68,8 @@ class Engine {
   // option is less than its least.
   static absl::StatusOr<std::unique_ptr<Engine>> Create(
       const EngineOptions& options, std::unique_ptr<model::ImageModel> model,
-      ScheduleBook schedules, const Clock* clock, ServerObserver* observer);
+      std::shared_ptr<const ScheduleBook> schedules, const Clock* clock,
+      ServerObserver* observer);
 
   // Ends every request that is left with Unavailable, then the thread.
   ~Engine();
@@ -138,34 +143,46 @@ class Engine {
 
  private:
   Engine(const EngineOptions& options, std::unique_ptr<model::ImageModel> model,
-         ScheduleBook schedules, const Clock* clock, ServerObserver* observer);
+         std::shared_ptr<const ScheduleBook> schedules, const Clock* clock,
+         ServerObserver* observer);
 
   using RequestPtr = std::shared_ptr<RunningRequest>;
 
+  // On any thread (engine.cc).
+  //
+  // What the scheduler is told of a request.  Fails if it can never fit.
+  absl::StatusOr<ScheduledRequest> Describe(const GenerationRequest& request,
+                                            int branches) const;
+  // With mutex_ held.
+  RequestEstimate EstimateLocked(const ScheduledRequest& request) const;
+  absl::Duration RetryAfter() const;
+  absl::Status Refuse(Refusal refusal, absl::Status status) const;
+
+  // On the engine thread (engine_turn.cc).
   void Loop();
-
-  // Why `request` must end now; OK if it need not.
-  absl::Status EndReason(const RunningRequest& request) const;
+  void AnswerViews();
+  // Whether `request` must end now; if so `ending` and `cause` say why.
+  bool IsOver(const RequestPtr& request);
   void EndWhatIsOver();
-  void Admit();
-  // The next request with an image to start, and whether it still waits.
-  RequestPtr NextToStart(bool* waits) const;
-  // Each false if the request was ended by it.
-  bool BeginRequest(const RequestPtr& request);
-  bool StartImage(const RequestPtr& request);
+  void HoldSlowReaders();
   void ReportPositions();
-  bool StepNext();
-  // After scale `scale` of `image`: preview, or the image itself.
-  void AfterScale(RunningImage image, int scale);
-
-  void End(const RequestPtr& request, const absl::Status& status);
-  void Release(RunningImage image);
+  // Starts the image if this is its first turn; false if that failed, and its
+  // request has ended.
+  bool EnsureStarted(const ImageRef& ref);
+  bool BeginRequest(const RequestPtr& request);
+  void Execute(const Turn& turn);
+  void ReportScale(RunningImage& image, const cache::StepPlan& plan,
+                   absl::Duration took);
+  // After a scale of `ref`: preview, or the image itself.
+  void AfterScale(const ImageRef& ref, int scale);
+  void FailRequest(const RequestPtr& request, absl::Status status);
+  void End(const RequestPtr& request);
+  // Takes the image out of flight and gives its blocks back.
+  void Release(const ImageRef& ref);
   void CountHeads(const cache::BlockLists& lists, int sign);
   void Publish();
-  absl::Duration RetryAfter() const;  // with mutex_ held
 
   const EngineOptions options_;
-  const ScheduleBook schedules_;
   const Clock* const clock_;
   ServerObserver* const observer_;
   const cache::CacheGeometry geometry_;
@@ -174,8 +191,7 @@ class Engine {
   std::unique_ptr<model::ImageModel> model_;
   cache::BlockPool pool_;
   PromptCache prompts_;
-  std::list<RequestPtr> active_;     // started, in the order of arrival
-  std::deque<RunningImage> images_;  // the front one steps next
+  std::map<ImageRef, RunningImage> images_;  // in flight
   std::vector<std::int64_t> head_blocks_;
 
   // Guards all that follows.  A standard mutex, because the race detector does
@@ -183,14 +199,16 @@ class Engine {
   mutable std::mutex mutex_;
   std::condition_variable has_work_;
   mutable std::condition_variable is_idle_;
-  WaitingLine waiting_;
+  std::shared_ptr<const ScheduleBook> schedules_;
+  Scheduler scheduler_;
+  StepCosts costs_;
   // Every request not yet ended, by its number.
   std::map<std::uint64_t, RequestPtr> requests_;
   std::uint64_t next_number_ = 1;
   bool draining_ = false;
   absl::Time drain_deadline_ = absl::InfiniteFuture();
   bool stopping_ = false;
-  absl::Duration image_time_ = absl::Seconds(1);
+  std::vector<std::pair<bool, std::function<void(PoolSnapshot)>>> views_;
   EngineStats stats_;
 
   std::thread thread_;

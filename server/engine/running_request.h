@@ -1,21 +1,22 @@
 // One request inside the engine, from the moment it was accepted until its
 // sink hears the end, and one image of it while it is being made.
 //
-// Thread safety: `cancelled` may be set by any thread; what is const may be
-// read by any; everything else belongs to the engine thread.
+// Thread safety: what is const may be read by any thread; what says so is
+// guarded by the engine's lock; everything else belongs to the engine thread.
 
 #ifndef SERVER_ENGINE_RUNNING_REQUEST_H_
 #define SERVER_ENGINE_RUNNING_REQUEST_H_
 
-#include <atomic>
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <utility>
 
 #include "absl/time/time.h"
 #include "cache/block_lists.h"
 #include "cache/trajectory.h"
 #include "model/api/image_model.h"
+#include "server/engine/observer.h"
 #include "server/engine/request.h"
 
 namespace heatkv::server {
@@ -23,34 +24,41 @@ namespace heatkv::server {
 struct RunningRequest {
   RunningRequest(std::uint64_t number, GenerationRequest asked,
                  std::shared_ptr<EventSink> sink, model::SamplingKnobs knobs,
-                 std::shared_ptr<const cache::Trajectory> trajectory,
                  absl::Time arrived)
       : number(number),
         asked(std::move(asked)),
         sink(std::move(sink)),
         knobs(std::move(knobs)),
-        trajectory(std::move(trajectory)),
         arrived(arrived) {}
 
   int images() const { return static_cast<int>(asked.seeds.size()); }
-  // Of all images at their peaks.
-  std::int64_t peak_bytes() const {
-    return images() * trajectory->peak_bytes();
+  const TierPlan& plan(int tier) const {
+    return asked.book->plan(asked.ladder, tier);
+  }
+  // The name of the tier granted, or asked for before it starts.
+  const std::string& tier_name() const {
+    return asked.book->tiers()[usage.tier].name;
   }
 
   const std::uint64_t number;
   const GenerationRequest asked;
   const std::shared_ptr<EventSink> sink;
   const model::SamplingKnobs knobs;  // of all images, but for the seed
-  const std::shared_ptr<const cache::Trajectory> trajectory;
   const absl::Time arrived;
 
-  std::atomic<bool> cancelled{false};
+  // Guarded by the engine's lock: why it must end, and since when.
+  absl::Status ending;
+  EndCause cause = EndCause::kFailure;
+  absl::Time over_since;
 
   int reported_position = -1;
   int images_started = 0;
   int images_done = 0;
+  bool has_shown_picture = false;
+  // Of the tier granted; null before the first image starts.
+  std::shared_ptr<const cache::Trajectory> trajectory;
   std::shared_ptr<const model::EncodedText> text;
+  double image_byte_seconds = 0;
   RequestUsage usage;
 };
 

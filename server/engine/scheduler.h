@@ -132,6 +132,10 @@ class Scheduler {
   // The tier of a request of which an image has started.
   const TierChoice& Choice(std::uint64_t request) const;
 
+  // The peak of an image of a request that waits, on the lowest tier that it
+  // may still run on.
+  std::int64_t LeastPeak(std::uint64_t request) const;
+
   // The limit, or more while images in flight need more to finish.
   std::int64_t EffectiveLimit() const;
 
