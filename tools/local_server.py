@@ -28,6 +28,7 @@ class LocalServer:
                 str(self._binary),
                 "--listen=127.0.0.1:0",
                 "--metrics_listen=127.0.0.1:0",
+                "--admin_listen=127.0.0.1:0",
                 f"--port_file={ports}",
                 *self._arguments,
             ],

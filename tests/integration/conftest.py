@@ -35,14 +35,14 @@ def model_folder(request):
 
 @pytest.fixture(scope="session")
 def api(tmp_path_factory):
-    """The protocol's Python modules: api.pb and api.grpc."""
+    """The protocol's Python modules: api.pb, api.grpc, api.admin_pb, ..."""
     out = tmp_path_factory.mktemp("protocol")
     subprocess.run(
         [
             sys.executable, "-m", "grpc_tools.protoc",
             f"--proto_path={ROOT / 'proto'}",
             f"--python_out={out}", f"--grpc_python_out={out}",
-            "heatkv/v1/image_generation.proto",
+            "heatkv/v1/image_generation.proto", "heatkv/v1/admin.proto",
         ],
         check=True,
     )
@@ -51,6 +51,8 @@ def api(tmp_path_factory):
     class Api:
         pb = importlib.import_module("heatkv.v1.image_generation_pb2")
         grpc = importlib.import_module("heatkv.v1.image_generation_pb2_grpc")
+        admin_pb = importlib.import_module("heatkv.v1.admin_pb2")
+        admin_grpc = importlib.import_module("heatkv.v1.admin_pb2_grpc")
 
     return Api
 

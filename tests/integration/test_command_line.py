@@ -95,7 +95,7 @@ def test_a_batch_makes_every_picture(heatkv, server, tmp_path):
 
 
 def test_a_batch_waits_when_the_queue_is_full(heatkv, start, tmp_path):
-    small = start("limits: {max_running_images: 1, max_queued_requests: 1}")
+    small = start("scheduling: {max_running_images: 1}\nlimits: {max_queued_requests: 1}")
     (tmp_path / "batch.jsonl").write_text(
         "\n".join(json.dumps({"id": str(i), "prompt": "a cat"}) for i in range(5))
     )

@@ -83,7 +83,7 @@ def test_calls_and_images_are_counted(start):
 
 
 def test_queue_gauges_show_who_waits(start):
-    server = start("limits: {max_running_images: 1}")
+    server = start("scheduling: {max_running_images: 1}")
     first = server.stream(PROMPT, n=3)
     second = server.stream(PROMPT)
 

@@ -14,7 +14,8 @@ MODEL = 2
 def run(programs, *flags):
     return subprocess.run(
         [programs / "heatkv_server", "--listen=127.0.0.1:0",
-         "--metrics_listen=127.0.0.1:0", *flags],
+         "--metrics_listen=127.0.0.1:0", "--admin_listen=127.0.0.1:0",
+         *flags],
         capture_output=True,
         text=True,
         timeout=120,
@@ -180,7 +181,8 @@ def test_the_example_configuration_is_good(programs, model_folder):
 def test_an_address_in_use_is_named(programs, server, model_folder):
     result = subprocess.run(
         [programs / "heatkv_server", f"--model={model_folder}",
-         f"--listen={server.address}", "--metrics_listen=127.0.0.1:0"],
+         f"--listen={server.address}", "--metrics_listen=127.0.0.1:0",
+         "--admin_listen=127.0.0.1:0"],
         capture_output=True,
         text=True,
         timeout=120,

@@ -69,7 +69,7 @@ def test_previews_do_not_change_the_image(server):
 
 
 def test_a_request_that_must_wait_is_told_its_position(start):
-    server = start("limits: {max_running_images: 1}")
+    server = start("scheduling: {max_running_images: 1}")
     first = server.stream(PROMPT, n=3, seed=1)
     assert next(first).WhichOneof("event") == "accepted"
     assert next(first).WhichOneof("event") == "started"
@@ -82,7 +82,7 @@ def test_a_request_that_must_wait_is_told_its_position(start):
 
 
 def test_a_silent_stream_sends_signs_of_life(start):
-    server = start("limits: {max_running_images: 1}\nheartbeat: 20 ms")
+    server = start("scheduling: {max_running_images: 1}\nheartbeat: 20 ms")
     first = server.stream(PROMPT, n=4, seed=1)
     next(first)
     second = list(server.stream(PROMPT, seed=2))

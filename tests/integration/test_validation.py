@@ -112,7 +112,7 @@ def test_what_can_never_fit_is_refused_with_both_numbers(start):
 
 
 def test_a_full_queue_refuses_and_says_when_to_try_again(start):
-    server = start("limits: {max_running_images: 1, max_queued_requests: 1}")
+    server = start("scheduling: {max_running_images: 1}\nlimits: {max_queued_requests: 1}")
     running = server.stream("a cat", n=3)
     while next(running).WhichOneof("event") != "started":
         pass
