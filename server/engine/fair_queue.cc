@@ -246,6 +246,8 @@ std::vector<const QueuedRequest*> FairQueue::InOrder(absl::Time now) const {
   const State& s = *state_;
   const int tenants = static_cast<int>(s.tenants.size());
   DeficitRoundRobin round = s.round;
+  std::vector<int> left(tenants);  // requests of a tenant
+  for (int t = 0; t < tenants; ++t) left[t] = s.tenants[t].requests;
   std::vector<const QueuedRequest*> result;
   // Those who are held start after all others, once they are let go.
   for (const bool held : {false, true}) {
@@ -269,12 +271,8 @@ std::vector<const QueuedRequest*> FairQueue::InOrder(absl::Time now) const {
       const int images = ++started[request.number];
       if (images == 1) result.push_back(&request);
       if (images < request.images) continue;
-      auto& lane = lanes[next][Lane(request)];
-      lane.pop_back();
-      const auto& all = lanes[next];
-      if (all[0].empty() && all[1].empty() && all[2].empty()) {
-        round.Leave(next);
-      }
+      lanes[next][Lane(request)].pop_back();
+      if (--left[next] == 0) round.Leave(next);
     }
   }
   return result;
