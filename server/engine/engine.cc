@@ -25,17 +25,17 @@ absl::Status CheckOptions(const SchedulerOptions& options,
   if (options.limit_blocks < 1 || options.max_running_images < 1 ||
       options.queue.max_requests < 1 ||
       options.queue.aging <= absl::ZeroDuration()) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "engine options: a limit of ", options.limit_blocks,
-        " blocks, max_running_images ", options.max_running_images,
-        ", max_requests ", options.queue.max_requests,
-        " must be 1 or more, and aging ",
-        absl::FormatDuration(options.queue.aging), " above 0"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("engine options: a limit of ", options.limit_blocks,
+                     " blocks, max_running_images ", options.max_running_images,
+                     ", max_requests ", options.queue.max_requests,
+                     " must be 1 or more, and aging ",
+                     absl::FormatDuration(options.queue.aging), " above 0"));
   }
   if (options.limit_blocks > pool_blocks) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "the pool cannot have ", options.limit_blocks, " blocks: ",
-        pool_blocks, " were allocated at the start"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("the pool cannot have ", options.limit_blocks,
+                     " blocks: ", pool_blocks, " were allocated at the start"));
   }
   return absl::OkStatus();
 }
@@ -52,14 +52,13 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(
     std::shared_ptr<const ScheduleBook> schedules, const Clock* clock,
     ServerObserver* observer) {
   if (options.pool_blocks < 1 || options.cached_prompts < 0) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "engine options: pool_blocks ", options.pool_blocks,
-        " must be 1 or more, cached_prompts ", options.cached_prompts,
-        " 0 or more"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("engine options: pool_blocks ", options.pool_blocks,
+                     " must be 1 or more, cached_prompts ",
+                     options.cached_prompts, " 0 or more"));
   }
-  RETURN_IF_ERROR(
-      CheckOptions(WithLimit(options.scheduler, options.pool_blocks),
-                   options.pool_blocks));
+  RETURN_IF_ERROR(CheckOptions(
+      WithLimit(options.scheduler, options.pool_blocks), options.pool_blocks));
   HEATKV_CHECK(schedules->geometry() == model->cache_geometry());
   RETURN_IF_ERROR(model->CreateArena(options.pool_blocks));
   return std::unique_ptr<Engine>(new Engine(
@@ -258,16 +257,17 @@ RequestEstimate Engine::EstimateLocked(const ScheduledRequest& request) const {
                            flight.progress.next_scale)
                      .value_or(absl::ZeroDuration());
   }
-  for (const QueuedRequest* queued : scheduler_.queue().InOrder(clock_->Now())) {
+  for (const QueuedRequest* queued :
+       scheduler_.queue().InOrder(clock_->Now())) {
     if (queued->priority < request.priority) continue;
     const RunningRequest& other = *requests_.at(queued->number);
-    waiting += queued->images *
-               costs_
-                   .Rest(other.asked.ladder,
-                         *other.plan(other.asked.tier)
-                              .trajectory(other.knobs.branches()),
-                         0)
-                   .value_or(absl::ZeroDuration());
+    waiting +=
+        queued->images * costs_
+                             .Rest(other.asked.ladder,
+                                   *other.plan(other.asked.tier)
+                                        .trajectory(other.knobs.branches()),
+                                   0)
+                             .value_or(absl::ZeroDuration());
   }
   const absl::Duration own =
       request.images * *image + costs_.Text().value_or(absl::ZeroDuration());
@@ -331,7 +331,8 @@ absl::Status Engine::Reconfigure(
   scheduler_.SetOptions(options);
   schedules_ = std::move(schedules);
   // Those that no longer fit, whatever else finishes, would wait for ever.
-  for (const QueuedRequest* queued : scheduler_.queue().InOrder(clock_->Now())) {
+  for (const QueuedRequest* queued :
+       scheduler_.queue().InOrder(clock_->Now())) {
     const std::int64_t peak = scheduler_.LeastPeak(queued->number);
     if (peak <= options.limit_blocks) continue;
     RunningRequest& request = *requests_.at(queued->number);

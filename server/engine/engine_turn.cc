@@ -264,8 +264,8 @@ void Engine::Execute(const Turn& turn) {
     if (!statuses[i].ok()) {
       FailRequest(found->second.request,
                   absl::Status(statuses[i].code(),
-                               absl::StrCat("image ", group[i].image, ", scale ",
-                                            turn.scale + 1, ": ",
+                               absl::StrCat("image ", group[i].image,
+                                            ", scale ", turn.scale + 1, ": ",
                                             statuses[i].message())));
       continue;
     }
@@ -280,12 +280,11 @@ void Engine::ReportScale(RunningImage& image, const cache::StepPlan& plan,
   const cache::Trajectory& trajectory = *request.trajectory;
   image.scales_took += took;
   request.usage.scales += took;
-  request.usage.peak_cache_bytes = std::max(
-      request.usage.peak_cache_bytes, trajectory.bytes(plan.blocks_peak));
+  request.usage.peak_cache_bytes = std::max(request.usage.peak_cache_bytes,
+                                            trajectory.bytes(plan.blocks_peak));
   observer_->OnScale(plan.scale, took);
   request.sink->OnEvent(ScaleDoneEvent{
-      image.index, plan.scale,
-      trajectory.schedule()->ladder().grid(plan.scale),
+      image.index, plan.scale, trajectory.schedule()->ladder().grid(plan.scale),
       trajectory.bytes(image.lists->blocks_held()),
       trajectory.bytes(trajectory.blocks_after(plan.scale)), took});
 }

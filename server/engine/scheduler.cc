@@ -17,7 +17,8 @@ int ClassOf(Priority priority, absl::Time arrived, absl::Time now,
   const int highest = static_cast<int>(Priority::kHigh);
   const std::int64_t risen =
       std::clamp<std::int64_t>((now - arrived) / aging, 0, highest);
-  return std::min(highest, static_cast<int>(priority) + static_cast<int>(risen));
+  return std::min(highest,
+                  static_cast<int>(priority) + static_cast<int>(risen));
 }
 
 std::int64_t TokensFrom(const cache::Trajectory& trajectory, int scale) {
@@ -80,8 +81,7 @@ struct Scheduler::State {
     return ClassOf(asked.priority, asked.arrived, now, options.queue.aging);
   }
   int ClassOfWaiting(const QueuedRequest& waiting, absl::Time now) const {
-    return ClassOf(waiting.priority, waiting.arrived, now,
-                   options.queue.aging);
+    return ClassOf(waiting.priority, waiting.arrived, now, options.queue.aging);
   }
 
   Rank RankOf(int image_class, const Kind& kind, std::int64_t left) const {
@@ -113,10 +113,9 @@ struct Scheduler::State {
   // Puts the limit that was lowered in force, as far as images allow.
   std::int64_t EffectiveLimit() const {
     if (!is_lowered) return limit();
-    const std::int64_t needed =
-        options.rule == AdmissionRule::kSafeState
-            ? cache::SafeCapacity(images)
-            : peak_sum;
+    const std::int64_t needed = options.rule == AdmissionRule::kSafeState
+                                    ? cache::SafeCapacity(images)
+                                    : peak_sum;
     return std::max(limit(), needed);
   }
 
@@ -257,11 +256,11 @@ struct Scheduler::State {
   FairQueue queue;
   // Elements stay where they are: images point at them.
   std::unordered_map<std::uint64_t, Request> requests;
-  std::vector<Image> flight;                // in the order of their starts
+  std::vector<Image> flight;                 // in the order of their starts
   std::vector<cache::ImageProgress> images;  // of `flight`
   std::int64_t held = 0;
   std::int64_t peak_sum = 0;
-  int in_turn = 0;  // images of the turn that were not reported yet
+  int in_turn = 0;          // images of the turn that were not reported yet
   bool is_lowered = false;  // the limit, below what images in flight need
 };
 
@@ -312,8 +311,8 @@ std::optional<Turn> Scheduler::Next(absl::Time now) {
   std::optional<State::Kind> kind;
   if (const QueuedRequest* waiting = s.queue.Next(now)) {
     const ScheduledRequest& asked = s.requests.at(waiting->number).asked;
-    const State::Kind its_kind = {
-        asked.ladder, 0, asked.choices.front().trajectory->branches()};
+    const State::Kind its_kind = {asked.ladder, 0,
+                                  asked.choices.front().trajectory->branches()};
     if (s.GoesFirst(s.ClassOfWaiting(*waiting, now), its_kind, now)) {
       s.StartNext(now, limit, &group, &kind);
     }
@@ -416,9 +415,9 @@ bool Scheduler::WouldStartNow(const ScheduledRequest& request, absl::Time now,
     return false;
   }
   if (static_cast<int>(s.flight.size()) >= s.options.max_running_images) {
-    *reason = absl::StrCat(s.flight.size(), " of at most ",
-                           s.options.max_running_images,
-                           " images are in the making");
+    *reason =
+        absl::StrCat(s.flight.size(), " of at most ",
+                     s.options.max_running_images, " images are in the making");
     return false;
   }
   State::Request candidate;

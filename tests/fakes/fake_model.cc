@@ -1,6 +1,7 @@
 #include "tests/fakes/fake_model.h"
 
 #include <cmath>
+#include <set>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -63,9 +64,64 @@ class FakeImage final : public ImageState {
   std::string prompt;
   cache::ScaleLadder ladder;
   SamplingKnobs knobs;
+  int ladder_index = 0;
   int scale = 0;
   Hash hash;
 };
+
+// Whether the image's part of a step comes off.
+absl::Status Attempt(FakeModel::Script& script, const FakeImage& image) {
+  script.steps.push_back(
+      absl::StrCat(image.prompt, "/", image.knobs.seed, "/", image.scale));
+  if (script.on_step) {
+    if (absl::Status status =
+            script.on_step(image.prompt, image.knobs.seed, image.scale);
+        !status.ok()) {
+      return status;
+    }
+  }
+  const std::int64_t needed =
+      script.live_images * script.image_bytes + script.step_bytes;
+  if (needed > script.device_bytes) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("the device has ", script.device_bytes,
+                     " bytes; the step needs ", needed));
+  }
+  return absl::OkStatus();
+}
+
+// The image's hash takes in what its rows of `layer` find in the arena.
+void ReadPrefixes(int layer, const StepItem& item,
+                  const std::vector<std::uint64_t>& arena) {
+  auto& image = static_cast<FakeImage&>(*item.image);
+  const cache::StepPlan& plan = *item.plan;
+  for (int row = plan.row(layer, 0, 0); row < plan.row(layer + 1, 0, 0);
+       ++row) {
+    for (const cache::BlockSpan& span : plan.prefix_of(row)) {
+      for (int slot = span.first; slot < span.first + span.tokens; ++slot) {
+        image.hash.Mix(arena[span.block * cache::kBlockTokens + slot]);
+      }
+    }
+    image.hash.Mix(static_cast<std::uint64_t>(row));
+  }
+}
+
+// The rows of `layer` write numbers that are the image's own.
+void Store(int layer, const StepItem& item, std::vector<std::uint64_t>* arena) {
+  const auto& image = static_cast<const FakeImage&>(*item.image);
+  const cache::StepPlan& plan = *item.plan;
+  for (int row = plan.row(layer, 0, 0); row < plan.row(layer + 1, 0, 0);
+       ++row) {
+    Hash number = image.hash;
+    number.Mix(static_cast<std::uint64_t>(row));
+    for (const cache::BlockSpan& span : plan.store_of(row)) {
+      for (int slot = span.first; slot < span.first + span.tokens; ++slot) {
+        number.Mix(1);
+        (*arena)[span.block * cache::kBlockTokens + slot] = number.state();
+      }
+    }
+  }
+}
 
 cache::ScaleLadder Ladder(std::vector<cache::Grid> grids) {
   auto ladder = cache::ScaleLadder::Create(std::move(grids), 2);
@@ -105,6 +161,7 @@ cache::CacheGeometry FakeModel::cache_geometry() const {
 absl::Status FakeModel::CreateArena(std::int64_t blocks) {
   HEATKV_CHECK_EQ(script_->arena_blocks, 0) << "the arena is created once";
   script_->arena_blocks = blocks;
+  arena_.assign(blocks * cache::kBlockTokens, 0);
   return absl::OkStatus();
 }
 
@@ -115,6 +172,7 @@ absl::StatusOr<int> FakeModel::CountTokens(std::string_view prompt) const {
 absl::StatusOr<std::shared_ptr<const EncodedText>> FakeModel::EncodeText(
     std::string_view prompt) {
   ++script_->encodings;
+  Spend(script_->encode_cost);
   auto text = std::make_shared<const FakeText>(std::string(prompt));
   if (script_->on_encode) {
     if (absl::Status s = script_->on_encode(text->prompt); !s.ok()) return s;
@@ -132,19 +190,37 @@ absl::StatusOr<std::unique_ptr<ImageState>> FakeModel::StartImage(
   const auto& grids = spec_.ladders[ladder].ladder;
   HEATKV_CHECK_EQ(knobs.guidance.size(), grids.num_scales());
   HEATKV_CHECK_EQ(knobs.tau.size(), grids.num_scales());
-  return std::make_unique<FakeImage>(
+  const std::int64_t needed = (script_->live_images + 1) * script_->image_bytes;
+  if (needed > script_->device_bytes) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("the device has ", script_->device_bytes,
+                     " bytes; the images need ", needed));
+  }
+  auto image = std::make_unique<FakeImage>(
       script_, static_cast<const FakeText&>(*text).prompt, grids, knobs);
+  image->ladder_index = ladder;
+  return image;
 }
 
-absl::Status FakeModel::Step(std::span<const StepItem> items) {
+void FakeModel::Spend(absl::Duration cost) {
+  if (script_->spend) script_->spend(cost);
+}
+
+std::vector<absl::Status> FakeModel::Step(std::span<const StepItem> items) {
   HEATKV_CHECK(!items.empty());
+  const cache::StepPlan& first = *items[0].plan;
   std::set<std::int32_t> written;
+  std::vector<absl::Status> statuses;
   for (const StepItem& item : items) {
-    auto& image = static_cast<FakeImage&>(*item.image);
+    const auto& image = static_cast<const FakeImage&>(*item.image);
     const cache::StepPlan& plan = *item.plan;
     HEATKV_CHECK_EQ(plan.scale, image.scale);
-    HEATKV_CHECK_EQ(plan.scale, items[0].plan->scale);
+    HEATKV_CHECK_EQ(plan.scale, first.scale);
+    HEATKV_CHECK_EQ(plan.branches, first.branches);
     HEATKV_CHECK_EQ(plan.branches, image.knobs.branches());
+    HEATKV_CHECK_EQ(
+        image.ladder_index,
+        static_cast<const FakeImage&>(*items[0].image).ladder_index);
     std::set<std::int32_t> mine;
     for (const cache::BlockSpan& span : plan.store) {
       HEATKV_CHECK(span.block >= 0 && span.block < script_->arena_blocks);
@@ -153,30 +229,30 @@ absl::Status FakeModel::Step(std::span<const StepItem> items) {
     for (const std::int32_t block : mine) {
       HEATKV_CHECK(written.insert(block).second) << "block in two hands";
     }
-    script_->steps.push_back(
-        absl::StrCat(image.prompt, "/", image.knobs.seed, "/", plan.scale));
-    if (script_->on_step) {
-      if (absl::Status s =
-              script_->on_step(image.prompt, image.knobs.seed, plan.scale);
-          !s.ok()) {
-        return s;
-      }
-    }
-    image.hash.Mix(plan.scale);
-    for (int row = 0; row < plan.rows(); ++row) {
-      std::uint64_t tokens = 0;
-      for (const cache::BlockSpan& span : plan.prefix_of(row)) {
-        tokens += span.tokens;
-      }
-      image.hash.Mix(tokens);
-    }
-    ++image.scale;
+    statuses.push_back(Attempt(*script_, image));
   }
-  return absl::OkStatus();
+  HEATKV_CHECK_LE(
+      items.size(),
+      GroupCapacity(spec_,
+                    static_cast<const FakeImage&>(*items[0].image).ladder_index,
+                    first.scale, first.branches));
+  script_->group_sizes.push_back(static_cast<int>(items.size()));
+  for (int layer = 0; layer < first.layers; ++layer) {
+    for (const StepItem& item : items) ReadPrefixes(layer, item, arena_);
+    for (const StepItem& item : items) Store(layer, item, &arena_);
+  }
+  for (const StepItem& item : items) {
+    ++static_cast<FakeImage&>(*item.image).scale;
+  }
+  if (script_->step_cost) {
+    Spend(script_->step_cost(first.scale, static_cast<int>(items.size())));
+  }
+  return statuses;
 }
 
 absl::StatusOr<RgbImage> FakeModel::Decode(const ImageState& state) {
   const auto& image = static_cast<const FakeImage&>(state);
+  Spend(script_->decode_cost);
   if (script_->on_decode) {
     if (absl::Status s = script_->on_decode(image.prompt); !s.ok()) return s;
   }

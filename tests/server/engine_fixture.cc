@@ -7,7 +7,9 @@
 
 namespace heatkv::server {
 
-ScheduleBook MakeFakeBook() {
+namespace {
+
+std::shared_ptr<const ScheduleBook> CreateFakeBook() {
   const std::vector<std::vector<double>> scores = {{0.1, 0.4, 0.3, 0.2},
                                                    {0.4, 0.1, 0.2, 0.3}};
   const auto ranking = cache::RankingFromScores(2, 2, 2, scores);
@@ -18,21 +20,26 @@ ScheduleBook MakeFakeBook() {
       {{"full", cache::Budget::Full()}, {"half", *cache::Budget::Create(0.5)}},
       [](const cache::Schedule& s) { return "hash of " + s.policy(); });
   HEATKV_CHECK_OK(book.status());
-  return *std::move(book);
+  return std::make_shared<const ScheduleBook>(*std::move(book));
+}
+
+}  // namespace
+
+std::shared_ptr<const ScheduleBook> MakeFakeBook() {
+  static const auto* const book =
+      new std::shared_ptr<const ScheduleBook>(CreateFakeBook());
+  return *book;
 }
 
 void EngineFixture::MakeEngine(int images, EngineOptions options) {
-  ScheduleBook book = MakeFakeBook();
-  const cache::Trajectory& full = *book.plan(0, 0).guided;
+  const auto book = MakeFakeBook();
+  const cache::Trajectory& full = *book->plan(0, 0).guided;
   if (options.pool_blocks == 0) {
     options.pool_blocks = images * full.peak_blocks();
   }
-  if (options.max_waiting_bytes == 0) {
-    options.max_waiting_bytes = 100 * full.peak_bytes();
-  }
   auto engine =
-      Engine::Create(options, std::make_unique<model::FakeModel>(script_),
-                     std::move(book), &clock_, &observer_);
+      Engine::Create(options, std::make_unique<model::FakeModel>(script_), book,
+                     &clock_, &observer_);
   ASSERT_TRUE(engine.ok()) << engine.status();
   engine_ = *std::move(engine);
 }
@@ -42,7 +49,9 @@ GenerationRequest EngineFixture::Request(const std::string& prompt,
                                          int tier) {
   GenerationRequest request;
   request.prompt = prompt;
+  request.book = MakeFakeBook();
   request.tier = tier;
+  request.least_tier = tier;
   request.guidance = 3.0;
   for (int i = 0; i < images; ++i) request.seeds.push_back(first + i);
   return request;
@@ -60,14 +69,14 @@ std::shared_ptr<RecordingSink> EngineFixture::Submit(
 model::RgbImage EngineFixture::Alone(const GenerationRequest& request) {
   const FakeClock clock;
   RecordingObserver observer;
-  ScheduleBook book = MakeFakeBook();
+  const auto book = MakeFakeBook();
   EngineOptions options;
-  options.pool_blocks = book.plan(0, 0).guided->peak_blocks();
+  options.pool_blocks = book->plan(0, 0).guided->peak_blocks();
   auto engine =
       Engine::Create(options,
                      std::make_unique<model::FakeModel>(
                          std::make_shared<model::FakeModel::Script>()),
-                     std::move(book), &clock, &observer);
+                     book, &clock, &observer);
   HEATKV_CHECK_OK(engine.status());
   auto sink = std::make_shared<RecordingSink>();
   HEATKV_CHECK_OK((*engine)->Submit(request, sink).status());

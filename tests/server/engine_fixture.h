@@ -4,6 +4,8 @@
 #ifndef TESTS_SERVER_ENGINE_FIXTURE_H_
 #define TESTS_SERVER_ENGINE_FIXTURE_H_
 
+#include <atomic>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -38,6 +40,10 @@ class RecordingSink final : public EventSink {
     return all;
   }
 
+  // What the test answers for it.
+  bool WantsMore() const override { return wants_more; }
+
+  std::atomic<bool> wants_more{true};
   std::vector<EngineEvent> events;
   std::optional<absl::Status> status;
   RequestUsage usage;
@@ -51,9 +57,25 @@ class RecordingObserver final : public ServerObserver {
   void OnImage(const std::string& tier, const absl::Status& status) override {
     images.push_back({tier, status.code()});
   }
+  void OnStep(int images_together) override {
+    groups.push_back(images_together);
+  }
+  void OnRelease(EndCause cause, absl::Duration took) override {
+    releases.push_back({cause, took});
+  }
+  void OnRefusal(Refusal refusal) override { refusals.push_back(refusal); }
+  void OnLowerTier() override { ++lower_tiers; }
+  void OnCharge(const std::string& tenant, double byte_seconds) override {
+    charges[tenant] += byte_seconds;
+  }
 
   std::vector<CallRecord> calls;
   int scales = 0;
+  int lower_tiers = 0;
+  std::vector<int> groups;
+  std::vector<std::pair<EndCause, absl::Duration>> releases;
+  std::vector<Refusal> refusals;
+  std::map<std::string, double> charges;
   std::vector<std::pair<std::string, absl::StatusCode>> images;
 };
 
@@ -87,8 +109,8 @@ class EngineFixture : public testing::Test {
   std::uint64_t last_number_ = 0;
 };
 
-// Two tiers over the fake model: 0 "full" and 1 "half".
-ScheduleBook MakeFakeBook();
+// Two tiers over the fake model: 0 "full" and 1 "half".  Always the same one.
+std::shared_ptr<const ScheduleBook> MakeFakeBook();
 
 }  // namespace heatkv::server
 
