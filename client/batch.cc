@@ -13,6 +13,8 @@
 #include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
 #include "client/generation.h"
+#include "client/picture_files.h"
+#include "client/request_fields.h"
 #include "nlohmann/json.hpp"
 
 namespace heatkv::client {
@@ -30,47 +32,20 @@ bool IsPlainName(const std::string& id) {
   return true;
 }
 
-// The value below a key, in the form that the request needs; says what is wrong
-// with it, if anything.
-std::string ReadKey(const std::string& key, const json& value,
-                    BatchItem* item) {
-  v1::GenerateImageRequest& request = item->request;
-  if (key == "id" || key == "prompt" || key == "tier" || key == "aspect" ||
-      key == "pixel_class") {
-    if (!value.is_string()) return absl::StrCat(key, " must be text");
-    const auto& text = value.get_ref<const std::string&>();
-    if (key == "id") item->id = text;
-    if (key == "prompt") request.set_prompt(text);
-    if (key == "tier") request.set_tier(text);
-    if (key == "aspect") request.mutable_size()->set_aspect(text);
-    if (key == "pixel_class") request.mutable_size()->set_pixel_class(text);
-    return "";
-  }
-  if (key == "seed") {
-    if (!value.is_number_unsigned()) {
-      return "seed must be a whole number, 0 or more";
-    }
-    request.set_seed(value.get<std::uint64_t>());
-    return "";
-  }
-  if (key == "guidance" || key == "tau" || key == "top_p") {
-    if (!value.is_number()) return absl::StrCat(key, " must be a number");
-    if (key == "guidance") request.set_guidance(value.get<double>());
-    if (key == "tau") request.set_tau(value.get<double>());
-    if (key == "top_p") request.set_top_p(value.get<double>());
-    return "";
-  }
-  return absl::StrCat("unknown key \"", key, "\"");
-}
-
 std::string ReadLine(absl::string_view line, BatchItem* item) {
   const json value = json::parse(line.begin(), line.end(), nullptr,
                                  /*allow_exceptions=*/false);
   if (!value.is_object()) return "is no JSON object";
   for (const auto& [key, member] : value.items()) {
-    if (std::string wrong = ReadKey(key, member, item); !wrong.empty()) {
-      return wrong;
+    std::string wrong;
+    if (key != "id") {
+      wrong = SetField(key, member, &item->request);
+    } else if (member.is_string()) {
+      item->id = member.get<std::string>();
+    } else {
+      wrong = "id must be text";
     }
+    if (!wrong.empty()) return wrong;
   }
   if (!IsPlainName(item->id)) {
     return absl::StrCat("id \"", item->id, "\" is no plain file name");
@@ -83,7 +58,7 @@ std::string ReadLine(absl::string_view line, BatchItem* item) {
 Generated MakeOne(const Connection& connection, const BatchItem& item,
                   const BatchOptions& options) {
   const std::filesystem::path file =
-      options.folder / (item.id + options.ending);
+      options.folder / (item.id + EndingOf(item.request.format()));
   for (int tries = 1;; ++tries) {
     Generated made = Generate(connection, item.request, file, options.timeout,
                               [](const v1::GenerateImageEvent&) {});
@@ -151,7 +126,9 @@ int RunBatch(const Connection& connection, const std::vector<BatchItem>& items,
         std::cout << line.dump() << "\n" << std::flush;
       }
       if (!options.quiet) {
-        std::cerr << place << made.pictures[0].file.string() << "\n";
+        for (const Generated::Picture& picture : made.pictures) {
+          std::cerr << place << picture.file.string() << "\n";
+        }
       }
     }
   };

@@ -1,7 +1,7 @@
 // Many prompts from a file, several in flight: one JSON object a line,
 //   {"id": "0001", "prompt": "a red apple", "seed": 7}
-// with the optional keys seed, tier, aspect, pixel_class, guidance, tau and
-// top_p.  Each becomes the picture FOLDER/ID.png.
+// with the keys of client/request_fields.h.  Each becomes the picture
+// FOLDER/ID.png; FOLDER/ID-1.png and so on if a line asks for several images.
 //
 // Thread safety: RunBatch starts threads of its own and ends them.
 
@@ -34,7 +34,6 @@ absl::StatusOr<std::vector<BatchItem>> ParseBatch(
 
 struct BatchOptions {
   std::filesystem::path folder;  // exists
-  std::string ending = ".png";
   int parallel = 4;
   absl::Duration timeout = absl::InfiniteDuration();  // of one item
   bool json = false;   // one object a finished item, on standard output

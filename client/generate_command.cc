@@ -1,17 +1,12 @@
 #include "client/generate_command.h"
 
-#include <unistd.h>
-
-#include <cstdint>
 #include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <map>
 #include <memory>
-#include <optional>
 #include <sstream>
 #include <system_error>
-#include <vector>
 
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_format.h"
@@ -20,6 +15,7 @@
 #include "client/generation.h"
 #include "client/picture_files.h"
 #include "client/progress.h"
+#include "client/request_flags.h"
 
 namespace heatkv::client {
 namespace {
@@ -27,17 +23,8 @@ namespace {
 constexpr absl::Duration kConnectPatience = absl::Seconds(5);
 
 struct GenerateFlags {
-  std::string prompt;
+  RequestFlags request;
   std::string out = "heatkv.png";
-  std::optional<std::uint64_t> seed;
-  std::vector<std::uint64_t> seeds;
-  int n = 0;
-  std::string tier, aspect, pixel_class, request_id;
-  std::optional<double> guidance, tau, top_p;
-  int quality = 0;
-  bool previews = false;
-  std::vector<int> preview_scales;
-  int preview_edge = 0;
   double timeout = 0;  // seconds; 0: none
   std::string batch, out_dir, format = "png";
   int parallel = 4;
@@ -50,42 +37,9 @@ int Complain(const std::string& message, int code) {
   return code;
 }
 
-v1::GenerateImageRequest MakeRequest(const GenerateFlags& flags,
-                                     v1::ImageFormat format) {
-  v1::GenerateImageRequest request;
-  request.set_prompt(flags.prompt);
-  request.set_n(flags.n);
-  if (!flags.aspect.empty()) request.mutable_size()->set_aspect(flags.aspect);
-  if (!flags.pixel_class.empty()) {
-    request.mutable_size()->set_pixel_class(flags.pixel_class);
-  }
-  if (flags.seed.has_value()) request.set_seed(*flags.seed);
-  for (const std::uint64_t seed : flags.seeds) request.add_seeds(seed);
-  if (flags.guidance.has_value()) request.set_guidance(*flags.guidance);
-  if (flags.tau.has_value()) request.set_tau(*flags.tau);
-  if (flags.top_p.has_value()) request.set_top_p(*flags.top_p);
-  request.set_tier(flags.tier);
-  request.set_format(format);
-  request.set_quality(flags.quality);
-  request.set_request_id(flags.request_id);
-  if (flags.previews || !flags.preview_scales.empty()) {
-    v1::PreviewOptions& previews = *request.mutable_previews();
-    previews.set_every_scale(flags.previews);
-    for (const int scale : flags.preview_scales) previews.add_scales(scale);
-    previews.set_max_edge(flags.preview_edge);
-  }
-  return request;
-}
-
 absl::Duration Timeout(const GenerateFlags& flags) {
   return flags.timeout > 0 ? absl::Seconds(flags.timeout)
                            : absl::InfiniteDuration();
-}
-
-ProgressStyle StyleOf(const GenerateFlags& flags) {
-  if (flags.quiet) return ProgressStyle::kNone;
-  return isatty(STDERR_FILENO) ? ProgressStyle::kTerminal
-                               : ProgressStyle::kLines;
 }
 
 int RunOne(const GenerateFlags& flags, const Connection& connection) {
@@ -93,9 +47,10 @@ int RunOne(const GenerateFlags& flags, const Connection& connection) {
   if (!format.ok()) {
     return Complain(std::string(format.status().message()), kExitUsage);
   }
-  Progress progress(stderr, StyleOf(flags));
+  Progress progress(stderr, StyleOf(stderr, flags.quiet));
   const Generated made = Generate(
-      connection, MakeRequest(flags, *format), flags.out, Timeout(flags),
+      connection, MakeRequest(flags.request, *format), flags.out,
+      Timeout(flags),
       [&](const v1::GenerateImageEvent& event) { progress.Show(event); });
   progress.EndLine();
   if (!made.file_status.ok()) {
@@ -113,6 +68,10 @@ int RunOne(const GenerateFlags& flags, const Connection& connection) {
     return Complain(DescribeFailure(made.status), ExitCode(made.status));
   }
   if (!flags.quiet) {
+    if (made.granted_tier != made.asked_tier) {
+      std::cerr << "granted tier " << made.granted_tier << " (asked for "
+                << made.asked_tier << ")\n";
+    }
     const v1::Usage& usage = made.usage;
     std::cerr << absl::StreamFormat(
         "%.2f s, %s of cache at peak (%.1f %% of the full cache), seed %d\n",
@@ -135,7 +94,7 @@ int RunMany(const GenerateFlags& flags, const Connection& connection) {
   if (!file || !(text << file.rdbuf())) {
     return Complain(flags.batch + ": cannot be read", kExitUsage);
   }
-  const auto items = ParseBatch(text.str(), MakeRequest(flags, format));
+  const auto items = ParseBatch(text.str(), MakeRequest(flags.request, format));
   if (!items.ok()) {
     return Complain(flags.batch + ":\n" + std::string(items.status().message()),
                     kExitUsage);
@@ -147,7 +106,6 @@ int RunMany(const GenerateFlags& flags, const Connection& connection) {
   }
   BatchOptions options;
   options.folder = flags.out_dir;
-  options.ending = EndingOf(format);
   options.parallel = flags.parallel;
   options.timeout = Timeout(flags);
   options.json = flags.json;
@@ -159,7 +117,7 @@ int RunMany(const GenerateFlags& flags, const Connection& connection) {
 }
 
 int Run(const GenerateFlags& flags, const std::string& server) {
-  if (flags.prompt.empty() == flags.batch.empty()) {
+  if (flags.request.prompt.empty() == flags.batch.empty()) {
     return Complain("give a prompt, or --batch FILE", kExitUsage);
   }
   if (flags.batch.empty() != flags.out_dir.empty()) {
@@ -181,38 +139,12 @@ void AddGenerateCommand(CLI::App& app, const std::string* server,
   const auto flags = std::make_shared<GenerateFlags>();
   CLI::App* command =
       app.add_subcommand("generate", "Make pictures from a prompt");
-  command->add_option("prompt", flags->prompt, "What to paint");
+  AddRequestFlags(*command, &flags->request);
   command
       ->add_option("--out", flags->out,
                    "File; its ending (.png, .jpg, .webp) is the format")
       ->capture_default_str();
-  auto* seed = command->add_option("--seed", flags->seed, "Of the first image");
-  command->add_option("--seeds", flags->seeds, "One for each image")
-      ->delimiter(',')
-      ->excludes(seed);
-  command->add_option("--n", flags->n, "Number of images")
-      ->check(CLI::Range(1, 1000));
-  command->add_option("--tier", flags->tier, "Memory budget, by its name");
-  command->add_option("--aspect", flags->aspect, "height:width, such as 1:1");
-  command->add_option("--pixel_class", flags->pixel_class,
-                      "Amount of pixels, by the model's name for it");
-  command->add_option("--guidance", flags->guidance,
-                      "Classifier-free guidance; 1 is none");
-  command->add_option("--tau", flags->tau, "Temperature");
-  command->add_option("--top_p", flags->top_p, "Nucleus");
-  command->add_option("--quality", flags->quality, "Of JPEG and WebP, 1 to 100")
-      ->check(CLI::Range(1, 100));
-  command->add_flag("--previews", flags->previews,
-                    "Write a preview after every scale");
-  command
-      ->add_option("--preview_scales", flags->preview_scales,
-                   "Write previews after these scales, such as 4,6")
-      ->delimiter(',');
-  command->add_option("--preview_edge", flags->preview_edge,
-                      "Longest side of previews in pixels");
   command->add_option("--timeout", flags->timeout, "Seconds for one request");
-  command->add_option("--request_id", flags->request_id,
-                      "Name of the request in the server's log");
   command->add_option("--batch", flags->batch,
                       "File of JSON lines {\"id\", \"prompt\", \"seed\"}");
   command->add_option("--out_dir", flags->out_dir,

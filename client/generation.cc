@@ -5,6 +5,7 @@
 
 #include "absl/time/clock.h"
 #include "client/picture_files.h"
+#include "client/request_fields.h"
 #include "grpcpp/client_context.h"
 
 namespace heatkv::client {
@@ -14,17 +15,6 @@ using nlohmann::ordered_json;
 
 double Seconds(const google::protobuf::Duration& duration) {
   return static_cast<double>(duration.seconds()) + duration.nanos() * 1e-9;
-}
-
-const char* FormatName(v1::ImageFormat format) {
-  switch (format) {
-    case v1::IMAGE_FORMAT_JPEG:
-      return "jpeg";
-    case v1::IMAGE_FORMAT_WEBP:
-      return "webp";
-    default:
-      return "png";
-  }
 }
 
 ordered_json ToJson(const v1::Recipe& recipe) {
@@ -60,33 +50,30 @@ ordered_json ToJson(const v1::Usage& usage) {
           {"text_was_cached", usage.text_was_cached()}};
 }
 
-}  // namespace
+using Reader = grpc::ClientReaderInterface<v1::GenerateImageEvent>;
 
-Generated Generate(
-    const Connection& connection, const v1::GenerateImageRequest& request,
-    const std::filesystem::path& out, absl::Duration timeout,
+// Reads the events of one call to its end.
+Generated ReadToEnd(
+    grpc::ClientContext* context, Reader* reader,
+    const std::filesystem::path& out, int images,
     const std::function<void(const v1::GenerateImageEvent&)>& on_event) {
   Generated result;
-  grpc::ClientContext context;
-  if (timeout < absl::InfiniteDuration()) {
-    context.set_deadline(absl::ToChronoTime(absl::Now() + timeout));
-  }
-  const int images =
-      std::max<int>({1, static_cast<int>(request.n()), request.seeds_size()});
   const auto write = [&](const std::filesystem::path& file,
                          const std::string& bytes) {
     const absl::Status written = WriteFile(file, bytes);
     if (!written.ok() && result.file_status.ok()) {
       result.file_status = written;
-      context.TryCancel();
+      context->TryCancel();
     }
   };
-  const auto reader = connection.stub().GenerateImageStream(&context, request);
   v1::GenerateImageEvent event;
   while (reader->Read(&event)) {
     on_event(event);
     if (event.has_accepted()) {
       result.request_id = event.accepted().request_id();
+      result.asked_tier = event.accepted().tier();
+    } else if (event.has_started()) {
+      result.granted_tier = event.started().tier();
     } else if (event.has_preview()) {
       const v1::Preview& preview = event.preview();
       write(PreviewFile(PictureFile(out, preview.image_index(), images),
@@ -111,6 +98,39 @@ Generated Generate(
   return result;
 }
 
+void SetTimeout(absl::Duration timeout, grpc::ClientContext* context) {
+  if (timeout == absl::InfiniteDuration()) return;
+  context->set_deadline(absl::ToChronoTime(absl::Now() + timeout));
+}
+
+}  // namespace
+
+Generated Generate(
+    const Connection& connection, const v1::GenerateImageRequest& request,
+    const std::filesystem::path& out, absl::Duration timeout,
+    const std::function<void(const v1::GenerateImageEvent&)>& on_event) {
+  grpc::ClientContext context;
+  SetTimeout(timeout, &context);
+  const int images =
+      std::max<int>({1, static_cast<int>(request.n()), request.seeds_size()});
+  const auto reader = connection.stub().GenerateImageStream(&context, request);
+  return ReadToEnd(&context, reader.get(), out, images, on_event);
+}
+
+Generated WatchJob(
+    const Connection& connection, const std::string& job_id,
+    std::uint64_t after, const std::filesystem::path& out, int images,
+    absl::Duration timeout,
+    const std::function<void(const v1::GenerateImageEvent&)>& on_event) {
+  grpc::ClientContext context;
+  SetTimeout(timeout, &context);
+  v1::WatchImageJobRequest request;
+  request.set_job_id(job_id);
+  request.set_after_sequence(after);
+  const auto reader = connection.stub().WatchImageJob(&context, request);
+  return ReadToEnd(&context, reader.get(), out, images, on_event);
+}
+
 ordered_json ToJson(const Generated& generated) {
   ordered_json images = ordered_json::array();
   for (const Generated::Picture& picture : generated.pictures) {
@@ -119,6 +139,7 @@ ordered_json ToJson(const Generated& generated) {
                       {"recipe", ToJson(picture.image.recipe())}});
   }
   return {{"request_id", generated.request_id},
+          {"tier", generated.granted_tier},
           {"images", std::move(images)},
           {"usage", ToJson(generated.usage)}};
 }

@@ -6,6 +6,7 @@
 #ifndef CLIENT_GENERATION_H_
 #define CLIENT_GENERATION_H_
 
+#include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <string>
@@ -26,6 +27,8 @@ struct Generated {
     v1::Image image;  // without its bytes
   };
   std::string request_id;
+  // Differ only if the request's memory policy allowed it.
+  std::string asked_tier, granted_tier;
   std::vector<Picture> pictures;  // by index
   v1::Usage usage;
   grpc::Status status;
@@ -40,8 +43,15 @@ Generated Generate(
     const std::filesystem::path& out, absl::Duration timeout,
     const std::function<void(const v1::GenerateImageEvent&)>& on_event);
 
-// What --json prints: request_id, usage and for each image its file, SHA-256
-// and recipe.
+// The same for a job that was submitted before: its events from `after` on.
+Generated WatchJob(
+    const Connection& connection, const std::string& job_id,
+    std::uint64_t after, const std::filesystem::path& out, int images,
+    absl::Duration timeout,
+    const std::function<void(const v1::GenerateImageEvent&)>& on_event);
+
+// What --json prints: request_id, the granted tier, usage and for each image
+// its file, SHA-256 and recipe.
 nlohmann::ordered_json ToJson(const Generated& generated);
 
 }  // namespace heatkv::client

@@ -1,5 +1,9 @@
 #include "client/progress.h"
 
+#include <unistd.h>
+
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 
@@ -8,13 +12,20 @@ namespace {
 
 constexpr int kBarWidth = 24;
 
-std::string Bar(const v1::ScaleDone& done) {
-  const int filled = kBarWidth * done.scale() / done.scales();
+std::string Bar(double share) {
+  const int filled =
+      std::clamp(static_cast<int>(kBarWidth * share), 0, kBarWidth);
   return absl::StrCat("[", std::string(filled, '#'),
                       std::string(kBarWidth - filled, '.'), "] ");
 }
 
 }  // namespace
+
+ProgressStyle StyleOf(std::FILE* stream, bool quiet) {
+  if (quiet) return ProgressStyle::kNone;
+  return isatty(fileno(stream)) != 0 ? ProgressStyle::kTerminal
+                                     : ProgressStyle::kLines;
+}
 
 std::string ReadableBytes(std::uint64_t bytes) {
   const char* const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
@@ -34,13 +45,14 @@ std::string DescribeEvent(const v1::GenerateImageEvent& event) {
       return absl::StrFormat(
           "accepted on tier %s: %s of cache at its peak, %.1f %% of the full "
           "cache",
-          event.accepted().tier(),
-          ReadableBytes(event.accepted().reserved_bytes()),
-          100.0 * event.accepted().reserved_bytes() /
+          event.accepted().tier(), ReadableBytes(event.accepted().peak_bytes()),
+          100.0 * event.accepted().peak_bytes() /
               event.accepted().full_cache_bytes());
     case v1::GenerateImageEvent::kQueued:
       return absl::StrCat("waiting for room, ", event.queued().position(),
                           " ahead");
+    case v1::GenerateImageEvent::kStarted:
+      return absl::StrCat("started on tier ", event.started().tier());
     case v1::GenerateImageEvent::kScaleDone: {
       const v1::ScaleDone& done = event.scale_done();
       return absl::StrCat("image ", done.image_index() + 1, ": scale ",
@@ -57,13 +69,19 @@ std::string DescribeEvent(const v1::GenerateImageEvent& event) {
 }
 
 void Progress::Show(const v1::GenerateImageEvent& event) {
-  const std::string text = DescribeEvent(event);
+  const v1::ScaleDone& done = event.scale_done();
+  const bool has_share = event.has_scale_done() && done.scales() > 0;
+  ShowText(DescribeEvent(event),
+           has_share ? 1.0 * done.scale() / done.scales() : -1);
+}
+
+void Progress::ShowText(const std::string& text, double share) {
   if (style_ == ProgressStyle::kNone || text.empty()) return;
   if (style_ == ProgressStyle::kLines) {
     std::fprintf(stream_, "%s\n", text.c_str());
     return;
   }
-  const std::string bar = event.has_scale_done() ? Bar(event.scale_done()) : "";
+  const std::string bar = share >= 0 ? Bar(share) : "";
   // To the line's start, then clear it.
   std::fprintf(stream_, "\r\033[K%s%s", bar.c_str(), text.c_str());
   std::fflush(stream_);

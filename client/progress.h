@@ -1,7 +1,8 @@
-// Shows on a terminal, or as plain lines, how far the images of one request
-// are: which scale is done and how many bytes of cache it holds.
+// Shows on a terminal, or as plain lines, how far something is: the images of
+// one request (which scale is done, how many bytes of cache it holds), or
+// whatever text the caller has.
 //
-// Not thread-safe: one thread shows one request.
+// Not thread-safe: one thread shows one thing.
 
 #ifndef CLIENT_PROGRESS_H_
 #define CLIENT_PROGRESS_H_
@@ -20,6 +21,9 @@ enum class ProgressStyle {
   kTerminal,  // one line that is drawn over
 };
 
+// kTerminal if the stream is one, else kLines; kNone if `quiet`.
+ProgressStyle StyleOf(std::FILE* stream, bool quiet);
+
 class Progress {
  public:
   // `stream` must outlive it.
@@ -27,6 +31,10 @@ class Progress {
       : stream_(stream), style_(style) {}
 
   void Show(const v1::GenerateImageEvent& event);
+
+  // Shows `text`, unless it is empty, behind a bar of which `share` (0 to 1) is
+  // filled; bars are only drawn on terminals, and none if `share` is negative.
+  void ShowText(const std::string& text, double share);
 
   // Ends the line that is being drawn over, so that others can be printed.
   void EndLine();
