@@ -15,6 +15,7 @@ void CallLog::OnCall(const CallRecord& call) {
   if (!call.request_id.empty()) {
     fields.push_back({"request_id", call.request_id});
   }
+  if (!call.tenant.empty()) fields.push_back({"tenant", call.tenant});
   if (call.images_asked > 0) {
     fields.push_back({"tier", call.tier});
     fields.push_back(
@@ -32,19 +33,7 @@ void CallLog::OnCall(const CallRecord& call) {
                   ? LogLevel::kError
                   : LogLevel::kInfo,
               "call", fields);
-  next_->OnCall(call);
-}
-
-void CallLog::OnStage(Stage stage, absl::Duration took) {
-  next_->OnStage(stage, took);
-}
-
-void CallLog::OnScale(int scale, absl::Duration took) {
-  next_->OnScale(scale, took);
-}
-
-void CallLog::OnImage(const std::string& tier, const absl::Status& status) {
-  next_->OnImage(tier, status);
+  ForwardingObserver::OnCall(call);
 }
 
 }  // namespace heatkv::server

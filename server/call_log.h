@@ -8,24 +8,21 @@
 
 #include <string>
 
-#include "server/engine/observer.h"
+#include "server/engine/forwarding_observer.h"
 #include "server/log/event_log.h"
 
 namespace heatkv::server {
 
-class CallLog final : public ServerObserver {
+class CallLog final : public ForwardingObserver {
  public:
   // Both must outlive it.
-  CallLog(EventLog* log, ServerObserver* next) : log_(log), next_(next) {}
+  CallLog(EventLog* log, ServerObserver* next)
+      : ForwardingObserver(next), log_(log) {}
 
   void OnCall(const CallRecord& call) override;
-  void OnStage(Stage stage, absl::Duration took) override;
-  void OnScale(int scale, absl::Duration took) override;
-  void OnImage(const std::string& tier, const absl::Status& status) override;
 
  private:
   EventLog* log_;
-  ServerObserver* next_;
 };
 
 }  // namespace heatkv::server

@@ -189,6 +189,7 @@ absl::StatusOr<model::ModelSpec> ReadModel(const YAML::Node& root,
     defaults.Finish();
   }
   map.ReadString("profile", kOptional, &spec.profile);
+  map.ReadInt("group_rows", kOptional, 1, 65536, &spec.group_rows);
   map.Finish();
   RETURN_IF_ERROR(mistakes.ToStatus());
   return spec;

@@ -1,5 +1,6 @@
 #include "server/config/server_config.h"
 
+#include <algorithm>
 #include <cmath>
 #include <utility>
 
@@ -17,6 +18,7 @@ namespace {
 
 constexpr auto kOptional = YamlMap::kOptional;
 constexpr int kMany = 1 << 20;
+constexpr std::size_t kMaxTenantName = 64;
 
 TierSpec MakeTier(std::string name, double budget) {
   const absl::StatusOr<cache::Budget> value = cache::Budget::Create(budget);
@@ -27,6 +29,38 @@ TierSpec MakeTier(std::string name, double budget) {
 void ReadDuration(YamlMap* map, absl::string_view key, absl::Duration* out) {
   double seconds = 0;
   if (map->ReadSeconds(key, kOptional, &seconds)) *out = absl::Seconds(seconds);
+}
+
+// The same, but not 0.
+void ReadTimeSpan(YamlMap* map, absl::string_view key, YamlMistakes* mistakes,
+                  absl::Duration* out) {
+  absl::Duration value = *out;
+  ReadDuration(map, key, &value);
+  if (value > absl::ZeroDuration()) {
+    *out = value;
+  } else {
+    mistakes->Add(*map->ReadNode(key, kOptional),
+                  absl::StrCat(map->PathOf(key), " must be longer than 0 s"));
+  }
+}
+
+// Reads one of `choices` and gives its index.
+bool ReadChoice(YamlMap* map, absl::string_view key,
+                const std::vector<std::string>& choices, YamlMistakes* mistakes,
+                int* index) {
+  std::string text;
+  if (!map->ReadString(key, kOptional, &text)) return false;
+  const auto found = std::find(choices.begin(), choices.end(), text);
+  if (found == choices.end()) {
+    const std::vector<std::string> first(choices.begin(), choices.end() - 1);
+    mistakes->Add(
+        *map->ReadNode(key, kOptional),
+        absl::StrCat(map->PathOf(key), " must be ", absl::StrJoin(first, ", "),
+                     " or ", choices.back(), ", but is \"", text, "\""));
+    return false;
+  }
+  *index = static_cast<int>(found - choices.begin());
+  return true;
 }
 
 void ReadCache(const YAML::Node& node, ServerConfig* config,
@@ -42,16 +76,10 @@ void ReadCache(const YAML::Node& node, ServerConfig* config,
                     absl::StrCat("cache.pool: ", pool.status().message()));
     }
   }
-  if (map.ReadString("dtype", kOptional, &text)) {
-    if (text == "float32" || text == "bfloat16") {
-      config->cache_dtype =
-          text == "float32" ? CacheDtype::kFloat32 : CacheDtype::kBfloat16;
-    } else {
-      mistakes->Add(
-          *map.ReadNode("dtype", kOptional),
-          absl::StrCat("cache.dtype must be float32 or bfloat16, but is \"",
-                       text, "\""));
-    }
+  int dtype = 0;
+  if (ReadChoice(&map, "dtype", {"float32", "bfloat16"}, mistakes, &dtype)) {
+    config->cache_dtype =
+        dtype == 0 ? CacheDtype::kFloat32 : CacheDtype::kBfloat16;
   }
   map.Finish();
 }
@@ -74,19 +102,61 @@ void ReadTiers(const YAML::Node& node, ServerConfig* config,
   }
 }
 
+void ReadScheduling(const YAML::Node& node, ServerConfig* config,
+                    YamlMistakes* mistakes) {
+  YamlMap map(node, "scheduling", mistakes);
+  int policy = 0;
+  if (ReadChoice(&map, "policy", {"latency", "preview"}, mistakes, &policy)) {
+    config->policy =
+        policy == 0 ? SchedulingPolicy::kLatency : SchedulingPolicy::kPreview;
+  }
+  ReadTimeSpan(&map, "aging", mistakes, &config->aging);
+  map.ReadInt("max_running_images", kOptional, 1, kMany,
+              &config->max_running_images);
+  map.Finish();
+}
+
+void ReadTenants(const YAML::Node& node, ServerConfig* config,
+                 YamlMistakes* mistakes) {
+  YamlMap map(node, "tenants", mistakes);
+  if (!node.IsMap()) return;
+  config->tenants.clear();
+  for (const auto& entry : node) {
+    const std::string name = entry.first.IsScalar() ? entry.first.Scalar() : "";
+    if (name.empty() || name.size() > kMaxTenantName) {
+      mistakes->Add(entry.first,
+                    absl::StrCat("a tenant's name must be text of 1 to ",
+                                 kMaxTenantName, " bytes"));
+      continue;
+    }
+    double weight = 1.0;
+    if (map.ReadDouble(name, kOptional, 0.001, 1e6, &weight)) {
+      config->tenants[name] = weight;
+    }
+  }
+}
+
+void ReadJobs(const YAML::Node& node, ServerConfig* config,
+              YamlMistakes* mistakes) {
+  YamlMap map(node, "jobs", mistakes);
+  map.ReadInt("max_jobs", kOptional, 1, kMany, &config->jobs.max_jobs);
+  map.ReadBytes("max_bytes", kOptional, &config->jobs.max_bytes);
+  ReadTimeSpan(&map, "keep_for", mistakes, &config->jobs.keep_for);
+  map.ReadString("folder", kOptional, &config->jobs.folder);
+  map.Finish();
+}
+
 void ReadLimits(const YAML::Node& node, ServerConfig* config,
                 YamlMistakes* mistakes) {
   YamlMap map(node, "limits", mistakes);
   map.ReadInt("max_images", kOptional, 1, 10, &config->max_images);
   map.ReadInt("max_prompt_bytes", kOptional, 1, 1 << 20,
               &config->max_prompt_bytes);
-  map.ReadInt("max_running_images", kOptional, 1, kMany,
-              &config->max_running_images);
   map.ReadInt("max_queued_requests", kOptional, 1, kMany,
               &config->max_queued_requests);
   map.ReadBytes("max_queued_bytes", kOptional, &config->max_queued_bytes);
   map.ReadInt("cached_prompts", kOptional, 0, kMany, &config->cached_prompts);
-  ReadDuration(&map, "max_request_time", &config->max_request_time);
+  ReadTimeSpan(&map, "max_request_time", mistakes, &config->max_request_time);
   map.Finish();
 }
 
@@ -98,7 +168,13 @@ absl::StatusOr<ServerConfig> ReadConfig(const YAML::Node& root,
   YamlMap map(root, "", &mistakes);
   map.ReadString("listen", kOptional, &config.listen);
   map.ReadString("metrics_listen", kOptional, &config.metrics_listen);
+  map.ReadString("admin_listen", kOptional, &config.admin_listen);
   map.ReadBool("reflection", kOptional, &config.reflection);
+  const std::vector<std::string> levels = {"info", "warning", "error"};
+  int level = 0;
+  if (ReadChoice(&map, "log_level", levels, &mistakes, &level)) {
+    config.log_level = levels[level];
+  }
   map.ReadString("model", kOptional, &config.model);
   map.ReadString("device", kOptional, &config.device);
   map.ReadInt("threads", kOptional, 0, 4096, &config.threads);
@@ -110,11 +186,22 @@ absl::StatusOr<ServerConfig> ReadConfig(const YAML::Node& root,
     ReadTiers(*node, &config, &mistakes);
   }
   map.ReadString("default_tier", kOptional, &config.default_tier);
+  if (const auto node = map.ReadNode("scheduling", kOptional)) {
+    ReadScheduling(*node, &config, &mistakes);
+  }
+  if (const auto node = map.ReadNode("tenants", kOptional)) {
+    ReadTenants(*node, &config, &mistakes);
+  }
   if (const auto node = map.ReadNode("limits", kOptional)) {
     ReadLimits(*node, &config, &mistakes);
   }
   ReadDuration(&map, "drain_deadline", &config.drain_deadline);
-  ReadDuration(&map, "heartbeat", &config.heartbeat);
+  ReadTimeSpan(&map, "heartbeat", &mistakes, &config.heartbeat);
+  ReadTimeSpan(&map, "stall_timeout", &mistakes, &config.stall_timeout);
+  map.ReadBytes("outbox_bytes", kOptional, &config.outbox_bytes);
+  if (const auto node = map.ReadNode("jobs", kOptional)) {
+    ReadJobs(*node, &config, &mistakes);
+  }
   map.Finish();
   RETURN_IF_ERROR(mistakes.ToStatus());
   if (const absl::Status valid = Validate(config); !valid.ok()) {
@@ -130,20 +217,6 @@ bool IsAddress(absl::string_view text) {
   return colon != absl::string_view::npos && colon > 0 &&
          absl::SimpleAtoi(text.substr(colon + 1), &port) && port >= 0 &&
          port <= 65535;
-}
-
-std::string BytesText(std::int64_t bytes) {
-  const char* const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
-  int unit = 0;
-  while (unit < 4 && bytes != 0 && bytes % 1024 == 0) {
-    bytes /= 1024;
-    ++unit;
-  }
-  return absl::StrCat(bytes, " ", units[unit]);
-}
-
-std::string DurationText(absl::Duration duration) {
-  return absl::StrCat(absl::ToDoubleSeconds(duration), " s");
 }
 
 }  // namespace
@@ -195,7 +268,8 @@ absl::Status Validate(const ServerConfig& config) {
   std::vector<std::string> mistakes;
   for (const auto& [key, address] :
        {std::pair("listen", config.listen),
-        std::pair("metrics_listen", config.metrics_listen)}) {
+        std::pair("metrics_listen", config.metrics_listen),
+        std::pair("admin_listen", config.admin_listen)}) {
     if (!IsAddress(address)) {
       mistakes.push_back(
           absl::StrCat(key, " must be host:port, but is \"", address, "\""));
@@ -218,35 +292,6 @@ absl::Status Validate(const ServerConfig& config) {
   }
   if (mistakes.empty()) return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrJoin(mistakes, "; "));
-}
-
-std::string ToYaml(const ServerConfig& c) {
-  std::string tiers;
-  for (const TierSpec& tier : c.tiers) {
-    absl::StrAppend(&tiers, "  ", tier.name, ": ", tier.budget.ToString(),
-                    "\n");
-  }
-  const std::string pool =
-      c.pool.fraction.has_value()
-          ? absl::StrCat("\"", 100 * *c.pool.fraction, " %\"")
-          : BytesText(c.pool.bytes);
-  return absl::StrCat(
-      "listen: \"", c.listen, "\"\nmetrics_listen: \"", c.metrics_listen,
-      "\"\nreflection: ", c.reflection ? "true" : "false", "\nmodel: \"",
-      c.model, "\"\ndevice: ", c.device, "\nthreads: ", c.threads,
-      "\nencoder_threads: ", c.encoder_threads, "\ncache:\n  pool: ", pool,
-      "\n  dtype: ",
-      c.cache_dtype == CacheDtype::kFloat32 ? "float32" : "bfloat16",
-      "\ntiers:\n", tiers, "default_tier: ", c.default_tier,
-      "\nlimits:\n  max_images: ", c.max_images,
-      "\n  max_prompt_bytes: ", c.max_prompt_bytes,
-      "\n  max_running_images: ", c.max_running_images,
-      "\n  max_queued_requests: ", c.max_queued_requests,
-      "\n  max_queued_bytes: ", BytesText(c.max_queued_bytes),
-      "\n  cached_prompts: ", c.cached_prompts,
-      "\n  max_request_time: ", DurationText(c.max_request_time),
-      "\ndrain_deadline: ", DurationText(c.drain_deadline),
-      "\nheartbeat: ", DurationText(c.heartbeat), "\n");
 }
 
 }  // namespace heatkv::server

@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -18,6 +19,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "server/engine/schedule_book.h"
+#include "server/engine/scheduler.h"
 
 namespace heatkv::server {
 
@@ -37,11 +39,23 @@ absl::StatusOr<PoolSize> ParsePoolSize(absl::string_view text);
 
 enum class CacheDtype { kFloat32, kBfloat16 };
 
+// How many jobs are kept and for how long, running ones included.
+struct JobsConfig {
+  int max_jobs = 256;
+  std::int64_t max_bytes = std::int64_t{1} << 30;  // of encoded pictures
+  absl::Duration keep_for = absl::Minutes(10);     // from a job's end
+  std::string folder;                              // empty: in memory
+
+  friend bool operator==(const JobsConfig&, const JobsConfig&) = default;
+};
+
 struct ServerConfig {
   // host:port; port 0 takes any free one.
   std::string listen = "127.0.0.1:50051";
   std::string metrics_listen = "127.0.0.1:9464";
+  std::string admin_listen = "127.0.0.1:50052";
   bool reflection = true;
+  std::string log_level = "info";  // or "warning" or "error"
 
   std::string model = "models/default";  // a folder
   std::string device = "cpu";
@@ -53,9 +67,13 @@ struct ServerConfig {
   std::vector<TierSpec> tiers = DefaultTiers();
   std::string default_tier = "standard";
 
+  SchedulingPolicy policy = SchedulingPolicy::kLatency;
+  absl::Duration aging = absl::Seconds(30);  // to the next higher class
+  int max_running_images = 32;
+  std::map<std::string, double> tenants;  // their weights; others have 1
+
   int max_images = 10;  // a request
   int max_prompt_bytes = 4096;
-  int max_running_images = 8;
   int max_queued_requests = 64;
   // Peaks of all images that wait.
   std::int64_t max_queued_bytes = std::int64_t{16} << 30;
@@ -67,6 +85,12 @@ struct ServerConfig {
   int encoder_threads = 2;
   absl::Duration drain_deadline = absl::Seconds(30);
   absl::Duration heartbeat = absl::Seconds(10);
+  // A stream whose client reads nothing for so long is ended.
+  absl::Duration stall_timeout = absl::Seconds(10);
+  // No further image of a stream starts while more bytes of finished ones wait
+  // to be sent.
+  std::int64_t outbox_bytes = std::int64_t{8} << 20;
+  JobsConfig jobs;
 
   // full 1, high 0.2, standard 0.1, economy 0.06.
   static std::vector<TierSpec> DefaultTiers();

@@ -8,9 +8,11 @@
 #ifndef SERVER_LOG_EVENT_LOG_H_
 #define SERVER_LOG_EVENT_LOG_H_
 
+#include <atomic>
 #include <cstdio>
 #include <initializer_list>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -30,18 +32,33 @@ struct LogField {
 
 enum class LogLevel { kInfo, kWarning, kError };
 
+// "info", "warning", "error"
+const char* LogLevelName(LogLevel level);
+std::optional<LogLevel> ParseLogLevel(absl::string_view name);
+
 class EventLog {
  public:
   // `stream` must outlive the log.
   explicit EventLog(std::FILE* stream) : stream_(stream) {}
 
+  // Events below it are not written from now on.  At first kInfo.
+  void SetLevel(LogLevel level) { level_ = level; }
+  LogLevel level() const { return level_; }
+
   template <typename Fields = std::initializer_list<LogField>>
   void Write(LogLevel level, absl::string_view event,
              const Fields& fields = {}) {
+    if (level < level_) return;
     std::string line;
     for (const LogField& field : fields) AppendField(field, &line);
     WriteLine(level, event, line);
   }
+
+  // Writes an error without ever waiting: not if somebody else is writing, nor
+  // if the stream takes nothing now (a pipe that nobody reads).  Whether it was
+  // written.
+  bool WriteWithoutWaiting(absl::string_view event,
+                           std::initializer_list<LogField> fields);
 
   // The line without its end, for tests.
   static std::string Format(absl::Time time, LogLevel level,
@@ -54,6 +71,7 @@ class EventLog {
                  const std::string& fields);
 
   std::FILE* stream_;
+  std::atomic<LogLevel> level_ = LogLevel::kInfo;
   std::mutex mutex_;
 };
 

@@ -84,6 +84,18 @@ TEST(ModelYamlTest, ReadsEveryField) {
   EXPECT_EQ(spec->defaults.guidance, 3.5);
   EXPECT_EQ(spec->profile, "profile.json");
   EXPECT_EQ(spec->pixels_per_token(), 8);
+  EXPECT_EQ(spec->group_rows, 256);
+}
+
+TEST(ModelYamlTest, ReadsHowManyRowsAGroupMayHave) {
+  const auto spec = ParseModelSpec(
+      With("sink_scales: 3", "sink_scales: 3\ngroup_rows: 1024"), "m.yaml");
+  ASSERT_TRUE(spec.ok()) << spec.status();
+  EXPECT_EQ(spec->group_rows, 1024);
+  EXPECT_EQ(model::GroupCapacity(*spec, 0, 4, 2), 14);
+  EXPECT_THAT(
+      MistakesOf(With("sink_scales: 3", "sink_scales: 3\ngroup_rows: 0")),
+      HasSubstr("group_rows must be a whole number from 1 to 65536"));
 }
 
 TEST(ModelYamlTest, NamesAllMistakesAtOnceInTheOrderOfTheirLines) {

@@ -40,7 +40,9 @@ TEST(ServerConfigTest, ReadsUnits) {
       "tiers: {low: 0.06, best: 1}\n"
       "default_tier: low\n"
       "limits: {max_queued_bytes: 512MiB, max_request_time: 90s}\n"
-      "drain_deadline: 2 min\nheartbeat: 250 ms\n",
+      "drain_deadline: 2 min\nheartbeat: 250 ms\n"
+      "stall_timeout: 3 s\noutbox_bytes: 64 KiB\n"
+      "jobs: {max_jobs: 9, max_bytes: 2 MiB, keep_for: 1 h, folder: /j}\n",
       "c.yaml");
   ASSERT_TRUE(config.ok()) << config.status();
   EXPECT_EQ(config->pool.bytes, std::int64_t{3} << 29);
@@ -52,6 +54,25 @@ TEST(ServerConfigTest, ReadsUnits) {
   EXPECT_EQ(config->max_request_time, absl::Seconds(90));
   EXPECT_EQ(config->drain_deadline, absl::Minutes(2));
   EXPECT_EQ(config->heartbeat, absl::Milliseconds(250));
+  EXPECT_EQ(config->stall_timeout, absl::Seconds(3));
+  EXPECT_EQ(config->outbox_bytes, 64 << 10);
+  EXPECT_EQ(config->jobs, (JobsConfig{9, 2 << 20, absl::Hours(1), "/j"}));
+}
+
+TEST(ServerConfigTest, ReadsSchedulingAndTenants) {
+  const auto config = ParseServerConfig(
+      "admin_listen: '0.0.0.0:7'\nlog_level: warning\n"
+      "scheduling: {policy: preview, aging: 5s, max_running_images: 3}\n"
+      "tenants: {studio: 3, 'the night shift': 0.25}\n",
+      "c.yaml");
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->admin_listen, "0.0.0.0:7");
+  EXPECT_EQ(config->log_level, "warning");
+  EXPECT_EQ(config->policy, SchedulingPolicy::kPreview);
+  EXPECT_EQ(config->aging, absl::Seconds(5));
+  EXPECT_EQ(config->max_running_images, 3);
+  EXPECT_EQ(config->tenants, (std::map<std::string, double>{
+                                 {"studio", 3}, {"the night shift", 0.25}}));
 }
 
 TEST(ServerConfigTest, WhatIsWrittenOutReadsBackAsItself) {
@@ -61,6 +82,16 @@ TEST(ServerConfigTest, WhatIsWrittenOutReadsBackAsItself) {
   config.cache_dtype = CacheDtype::kBfloat16;
   config.max_images = 3;
   config.heartbeat = absl::Milliseconds(1500);
+  config.admin_listen = "[::1]:0";
+  config.log_level = "error";
+  config.policy = SchedulingPolicy::kPreview;
+  config.aging = absl::Milliseconds(1234567);
+  config.max_running_images = 7;
+  config.tenants = {{"a \"b\": c", 1.0 / 3}, {"tab\t", 2}, {"true", 1e6}};
+  config.tiers.push_back({"my tier", *cache::Budget::Create(1.0 / 7)});
+  config.stall_timeout = absl::Minutes(1);
+  config.outbox_bytes = 12345;
+  config.jobs = {3, 1 << 30, absl::Hours(2), "C:\\jobs"};
   const auto again = ParseServerConfig(ToYaml(config), "c.yaml");
   ASSERT_TRUE(again.ok()) << again.status();
   EXPECT_EQ(*again, config);
@@ -73,9 +104,11 @@ TEST(ServerConfigTest, NamesAllMistakesAtOnce) {
                        "  max_images: 11\n"
                        "cache: {pool: 256, dtype: int4}\n"
                        "drain_deadline: 30\n"),
-            "c.yaml:2:1: unknown key lisen; known here: cache, default_tier, "
-            "device, drain_deadline, encoder_threads, heartbeat, limits, "
-            "listen, metrics_listen, model, reflection, threads, tiers\n"
+            "c.yaml:2:1: unknown key lisen; known here: admin_listen, cache, "
+            "default_tier, device, drain_deadline, encoder_threads, heartbeat, "
+            "jobs, limits, listen, log_level, metrics_listen, model, "
+            "outbox_bytes, reflection, scheduling, stall_timeout, tenants, "
+            "threads, tiers\n"
             "c.yaml:4:15: limits.max_images must be a whole number from 1 to "
             "10, but is \"11\"\n"
             "c.yaml:5:15: cache.pool: \"256\" is not a size with its unit (B, "
@@ -92,10 +125,32 @@ TEST(ServerConfigTest, RefusesValuesThatDoNotFitTogether) {
       AllOf(HasSubstr("\"gold\""), HasSubstr("full, high, standard, economy")));
   EXPECT_THAT(MistakesOf("listen: nowhere"), HasSubstr("host:port"));
   EXPECT_THAT(MistakesOf("metrics_listen: 'x:70000'"), HasSubstr("host:port"));
+  EXPECT_THAT(MistakesOf("admin_listen: here"), HasSubstr("admin_listen"));
   EXPECT_THAT(MistakesOf("device: tpu"), HasSubstr("\"tpu\""));
   EXPECT_THAT(MistakesOf("tiers: {standard: 1.5}"),
               HasSubstr("c.yaml:1:19: tiers.standard must be a number from 0 "
                         "to 1"));
+}
+
+TEST(ServerConfigTest, RefusesValuesThatCannotBeScheduledBy) {
+  EXPECT_THAT(MistakesOf("scheduling: {policy: fifo}"),
+              HasSubstr("c.yaml:1:22: scheduling.policy must be latency or "
+                        "preview, but is \"fifo\""));
+  EXPECT_THAT(MistakesOf("scheduling: {aging: 0 s}"),
+              HasSubstr("scheduling.aging must be longer than 0 s"));
+  EXPECT_THAT(MistakesOf("scheduling: {max_running_images: 0}"),
+              HasSubstr("whole number from 1"));
+  EXPECT_THAT(MistakesOf("limits: {max_running_images: 8}"),
+              HasSubstr("unknown key limits.max_running_images"));
+  EXPECT_THAT(MistakesOf("log_level: debug"),
+              HasSubstr("log_level must be info, warning or error, but is "
+                        "\"debug\""));
+  EXPECT_THAT(MistakesOf("tenants: {a: 0}"),
+              HasSubstr("tenants.a must be a number from 0.001"));
+  EXPECT_THAT(MistakesOf("tenants: {'': 1}"), HasSubstr("1 to 64 bytes"));
+  EXPECT_THAT(MistakesOf("jobs: {max_jobs: 0}"), HasSubstr("jobs.max_jobs"));
+  EXPECT_THAT(MistakesOf("jobs: {keep_for: 0 s}"), HasSubstr("jobs.keep_for"));
+  EXPECT_THAT(MistakesOf("stall_timeout: 0 s"), HasSubstr("stall_timeout"));
 }
 
 TEST(ServerConfigTest, ParsesPoolSizes) {
