@@ -22,7 +22,7 @@ struct LoadOptions {
   double rate = 1;
   std::uint64_t seed = 0;
   // Shares of the kinds, of any sum above 0.  Empty: all alike.
-  std::vector<double> kinds;
+  std::vector<double> kinds = {};
   int kinds_count = 1;  // used if `kinds` is empty
   int tenants = 1;
   double high_share = 0;  // of requests with high and low priority

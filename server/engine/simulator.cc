@@ -212,14 +212,22 @@ class Simulation {
     }
     report_.plan_error_blocks = std::max(
         report_.plan_error_blocks, std::abs(scheduler_.blocks_held() - held_));
-    for (std::size_t i = 0; i < turn.group.size(); ++i) {
-      Alive& request = *in_turn_[i];
-      if (request.next_scales[turn.group[i].image] >= 0) continue;
-      Spend(input_.costs->Decode(turn.ladder), held_);
-      ++totals_.images;
-      if (++request.finished == input_.kinds[request.kind].images) {
-        End(alive_.find(turn.group[i].request), Outcome::kFinished);
-      }
+    const int scales =
+        in_turn_.front()->trajectory->schedule()->ladder().num_scales();
+    if (turn.scale + 1 < scales) return;
+    for (const ImageRef& ref : turn.group) Decode(ref, turn.ladder);
+  }
+
+  // A finished image, unless its request ended meanwhile.
+  void Decode(const ImageRef& ref, int ladder) {
+    EndWhatIsOver();
+    const auto found = alive_.find(ref.request);
+    if (found == alive_.end()) return;
+    Alive& request = found->second;
+    Spend(input_.costs->Decode(ladder), held_);
+    ++totals_.images;
+    if (++request.finished == input_.kinds[request.kind].images) {
+      End(found, Outcome::kFinished);
     }
   }
 

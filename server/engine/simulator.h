@@ -5,11 +5,11 @@
 //
 // What is simulated, as the engine does it: requests join the queue or are
 // refused when they arrive, also in the middle of a step; those that were
-// cancelled or are late end before the next step; the text of a request is
-// encoded when its first image starts, a finished image is decoded after its
-// last step, and nothing else runs meanwhile.  What is not: the refusal of
-// deadlines that cannot be met, stalled readers, decoded previews, and cached
-// prompts.
+// cancelled or are late end before the next step or decoding; the text of a
+// request is encoded when its first image starts, a finished image is decoded
+// after its last step, and nothing else runs meanwhile.  What is not: the
+// refusal of deadlines that cannot be met, stalled readers, decoded previews,
+// and cached prompts.
 //
 // It keeps its own account of the blocks that every image holds and compares
 // it with the scheduler's: the plan error.  A step that would pass the limit
@@ -42,9 +42,9 @@ struct RequestKind {
 };
 
 struct SimulatedRequest {
-  absl::Duration arrives;  // after the beginning
-  int kind = 0;            // index into SimulationInput::kinds
-  int tenant = 0;          // index into SimulationInput::tenants
+  absl::Duration arrives = absl::ZeroDuration();  // after the beginning
+  int kind = 0;    // index into SimulationInput::kinds
+  int tenant = 0;  // index into SimulationInput::tenants
   Priority priority = Priority::kNormal;
   // After its arrival.
   absl::Duration cancelled_after = absl::InfiniteDuration();
