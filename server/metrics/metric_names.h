@@ -11,13 +11,28 @@ struct Description {
   const char* help;
 };
 
-// The pool.  used + reserved + free = limit.
+// The pool.  used + free = effective limit, which is the limit unless that was
+// lowered below what running images need; capacity is what was allocated and
+// never changes.
 inline constexpr Description kPoolBytes = {
     "heatkv_kv_pool_bytes",
-    "Bytes of the key-value pool by state: used holds tokens, reserved is "
-    "promised to running images and not used now, free is neither."};
+    "Bytes of the key-value pool by state: used holds tokens, free is the rest "
+    "of the limit in force. What running images may still come to hold is "
+    "planned exactly and not set aside."};
+inline constexpr Description kPoolCapacityBytes = {
+    "heatkv_kv_pool_capacity_bytes",
+    "Bytes that were allocated for the key-value pool at the start."};
 inline constexpr Description kPoolLimitBytes = {
-    "heatkv_kv_pool_limit_bytes", "Size of the key-value pool in bytes."};
+    "heatkv_kv_pool_limit_bytes",
+    "Bytes of the key-value pool that the configuration grants."};
+inline constexpr Description kPoolEffectiveLimitBytes = {
+    "heatkv_kv_pool_effective_limit_bytes",
+    "The limit in force: more than the configured one while images that "
+    "started under a larger one need it to finish."};
+inline constexpr Description kPoolPeakSumBytes = {
+    "heatkv_kv_pool_peak_sum_bytes",
+    "What the running images may each still come to hold, added up. May exceed "
+    "the limit, because they do not peak together."};
 inline constexpr Description kPoolHighWaterBytes = {
     "heatkv_kv_pool_high_water_bytes",
     "The most bytes of the key-value pool that were ever used at once."};
@@ -47,6 +62,26 @@ inline constexpr Description kStageDuration = {
 inline constexpr Description kScaleDuration = {
     "heatkv_scale_duration_seconds",
     "Time of one scale (counted from 1) of one image."};
+inline constexpr Description kStepImages = {
+    "heatkv_step_images", "Images that were computed together in one step."};
+inline constexpr Description kFirstPicture = {
+    "heatkv_first_picture_seconds",
+    "From the arrival of a request to its first preview, or its first image if "
+    "it had no previews."};
+inline constexpr Description kCancelToRelease = {
+    "heatkv_cancel_to_release_seconds",
+    "From the moment when a request was over before its last image until all "
+    "its blocks were back in the pool, by cause."};
+inline constexpr Description kRefusals = {
+    "heatkv_refusals_total", "Requests that were not taken, by reason."};
+inline constexpr Description kLowerTier = {
+    "heatkv_lower_tier_total",
+    "Requests that started on a lower tier than they asked for, as their "
+    "clients had allowed."};
+inline constexpr Description kTenantByteSeconds = {
+    "heatkv_tenant_byte_seconds_total",
+    "Bytes of cache times seconds that a tenant was charged for the images it "
+    "started; \"other\" are those that the configuration does not name."};
 inline constexpr Description kRequestsRunning = {
     "heatkv_requests_running", "Requests with an image in the making."};
 inline constexpr Description kImagesRunning = {"heatkv_images_running",
@@ -60,7 +95,7 @@ inline constexpr Description kOldestWait = {
     "heatkv_queue_oldest_age_seconds",
     "How long the first request of the queue has waited."};
 inline constexpr Description kDraining = {
-    "heatkv_draining", "1 while the server shuts down, else 0."};
+    "heatkv_draining", "1 while the server takes no requests, else 0."};
 inline constexpr Description kBuild = {
     "heatkv_build_info",
     "1; the labels name the server's version and the model it serves."};
@@ -70,6 +105,11 @@ inline constexpr double kRequestBuckets[] = {0.05, 0.1, 0.25, 0.5, 1,  2,
 inline constexpr double kStageBuckets[] = {0.001, 0.003, 0.01, 0.03, 0.1,
                                            0.3,   1,     3,    10,   30};
 inline constexpr double kScaleBuckets[] = {0.001, 0.005, 0.02, 0.1, 0.5, 2};
+inline constexpr double kStepImagesBuckets[] = {1, 2, 4, 8, 16};
+inline constexpr double kFirstPictureBuckets[] = {0.02, 0.05, 0.1, 0.2, 0.5, 1,
+                                                  2,    5,    10,  20,  60};
+inline constexpr double kReleaseBuckets[] = {
+    0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10};
 
 }  // namespace heatkv::server::metric
 

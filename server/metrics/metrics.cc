@@ -8,6 +8,22 @@
 namespace heatkv::server {
 namespace {
 
+// Calls that make images, and how they may end once their request was
+// understood.
+constexpr const char* kRpcs[] = {"GenerateImage", "GenerateImageStream",
+                                 "SubmitImage"};
+constexpr absl::StatusCode kEnds[] = {absl::StatusCode::kOk,
+                                      absl::StatusCode::kCancelled,
+                                      absl::StatusCode::kDeadlineExceeded,
+                                      absl::StatusCode::kResourceExhausted,
+                                      absl::StatusCode::kFailedPrecondition,
+                                      absl::StatusCode::kAborted,
+                                      absl::StatusCode::kInternal,
+                                      absl::StatusCode::kUnavailable};
+
+// Everybody whom the configuration does not name.
+constexpr char kOtherTenants[] = "other";
+
 template <std::size_t N>
 prometheus::Histogram::BucketBoundaries Buckets(const double (&bounds)[N]) {
   return {bounds, bounds + N};
@@ -37,40 +53,36 @@ prometheus::Family<prometheus::Histogram>* MakeHistograms(
 
 }  // namespace
 
-const char* CodeName(absl::StatusCode code) {
-  switch (code) {
-    case absl::StatusCode::kOk:
-      return "OK";
-    case absl::StatusCode::kCancelled:
-      return "CANCELLED";
-    case absl::StatusCode::kInvalidArgument:
-      return "INVALID_ARGUMENT";
-    case absl::StatusCode::kDeadlineExceeded:
-      return "DEADLINE_EXCEEDED";
-    case absl::StatusCode::kNotFound:
-      return "NOT_FOUND";
-    case absl::StatusCode::kResourceExhausted:
-      return "RESOURCE_EXHAUSTED";
-    case absl::StatusCode::kFailedPrecondition:
-      return "FAILED_PRECONDITION";
-    case absl::StatusCode::kUnimplemented:
-      return "UNIMPLEMENTED";
-    case absl::StatusCode::kInternal:
-      return "INTERNAL";
-    case absl::StatusCode::kUnavailable:
-      return "UNAVAILABLE";
-    default:
-      return "UNKNOWN";
-  }
-}
-
 Metrics::Metrics(const MetricsOptions& options)
     : gpu_(std::to_string(options.gpu)),
       requests_(MakeCounters(&registry_, metric::kRequests)),
       images_(MakeCounters(&registry_, metric::kImages)),
       request_duration_(MakeHistograms(&registry_, metric::kRequestDuration)),
       stage_duration_(MakeHistograms(&registry_, metric::kStageDuration)),
-      scale_duration_(MakeHistograms(&registry_, metric::kScaleDuration)) {
+      scale_duration_(MakeHistograms(&registry_, metric::kScaleDuration)),
+      cancel_to_release_(MakeHistograms(&registry_, metric::kCancelToRelease)),
+      refusals_(MakeCounters(&registry_, metric::kRefusals)),
+      tenant_byte_seconds_(
+          MakeCounters(&registry_, metric::kTenantByteSeconds)),
+      step_images_(&MakeHistograms(&registry_, metric::kStepImages)
+                        ->Add({}, Buckets(metric::kStepImagesBuckets))),
+      first_picture_(&MakeHistograms(&registry_, metric::kFirstPicture)
+                          ->Add({}, Buckets(metric::kFirstPictureBuckets))),
+      lower_tier_(&MakeCounters(&registry_, metric::kLowerTier)->Add({})) {
+  RegisterPool(options);
+  requests_running_ = MakeGauge(&registry_, metric::kRequestsRunning);
+  images_running_ = MakeGauge(&registry_, metric::kImagesRunning);
+  requests_waiting_ = MakeGauge(&registry_, metric::kRequestsWaiting);
+  waiting_bytes_ = MakeGauge(&registry_, metric::kWaitingBytes);
+  oldest_wait_ = MakeGauge(&registry_, metric::kOldestWait);
+  draining_ = MakeGauge(&registry_, metric::kDraining);
+  MakeGauge(&registry_, metric::kBuild,
+            {{"version", options.version}, {"model", options.model}})
+      ->Set(1);
+  RegisterKnownLabels(options);
+}
+
+void Metrics::RegisterPool(const MetricsOptions& options) {
   const prometheus::Labels gpu = {{"gpu", gpu_}};
   auto& heads = prometheus::BuildGauge()
                     .Name(metric::kCacheBytes.name)
@@ -88,20 +100,89 @@ Metrics::Metrics(const MetricsOptions& options)
                    .Help(metric::kPoolBytes.help)
                    .Register(registry_);
   pool_used_ = &pool.Add({{"gpu", gpu_}, {"state", "used"}});
-  pool_reserved_ = &pool.Add({{"gpu", gpu_}, {"state", "reserved"}});
   pool_free_ = &pool.Add({{"gpu", gpu_}, {"state", "free"}});
+  pool_capacity_ = MakeGauge(&registry_, metric::kPoolCapacityBytes, gpu);
   pool_limit_ = MakeGauge(&registry_, metric::kPoolLimitBytes, gpu);
+  pool_effective_limit_ =
+      MakeGauge(&registry_, metric::kPoolEffectiveLimitBytes, gpu);
   pool_high_water_ = MakeGauge(&registry_, metric::kPoolHighWaterBytes, gpu);
+  pool_peak_sum_ = MakeGauge(&registry_, metric::kPoolPeakSumBytes, gpu);
   plan_error_ = MakeGauge(&registry_, metric::kPlanErrorBytes, gpu);
-  requests_running_ = MakeGauge(&registry_, metric::kRequestsRunning);
-  images_running_ = MakeGauge(&registry_, metric::kImagesRunning);
-  requests_waiting_ = MakeGauge(&registry_, metric::kRequestsWaiting);
-  waiting_bytes_ = MakeGauge(&registry_, metric::kWaitingBytes);
-  oldest_wait_ = MakeGauge(&registry_, metric::kOldestWait);
-  draining_ = MakeGauge(&registry_, metric::kDraining);
-  MakeGauge(&registry_, metric::kBuild,
-            {{"version", options.version}, {"model", options.model}})
-      ->Set(1);
+}
+
+void Metrics::RegisterKnownLabels(const MetricsOptions& options) {
+  for (const Stage stage : {Stage::kQueue, Stage::kText, Stage::kScales,
+                            Stage::kDecode, Stage::kEncode}) {
+    StageDuration(stage);
+  }
+  for (int scale = 0; scale < options.scales; ++scale) ScaleDuration(scale);
+  for (const EndCause cause :
+       {EndCause::kClient, EndCause::kDeadline, EndCause::kStall,
+        EndCause::kShutdown, EndCause::kFailure}) {
+    CancelToRelease(cause);
+  }
+  for (const Refusal refusal :
+       {Refusal::kQueueFull, Refusal::kBytesFull, Refusal::kDeadline,
+        Refusal::kNeverFits, Refusal::kDraining}) {
+    refusals_->Add({{"reason", RefusalName(refusal)}});
+  }
+  for (const char* rpc : kRpcs) {
+    Requests(rpc, absl::StatusCode::kInvalidArgument, "");
+  }
+  SetTiers(options.tiers);
+  SetTenants(options.tenants);
+}
+
+void Metrics::SetTiers(const std::vector<std::string>& tiers) {
+  for (const std::string& tier : tiers) {
+    RequestDuration(tier);
+    for (const absl::StatusCode code : kEnds) {
+      Images(tier, code);
+      for (const char* rpc : kRpcs) Requests(rpc, code, tier);
+    }
+  }
+}
+
+void Metrics::SetTenants(const std::vector<std::string>& tenants) {
+  const std::lock_guard<std::mutex> lock(tenants_mutex_);
+  tenants_ = {tenants.begin(), tenants.end()};
+  for (const std::string& tenant : tenants_) {
+    tenant_byte_seconds_->Add({{"tenant", tenant}});
+  }
+  tenant_byte_seconds_->Add({{"tenant", kOtherTenants}});
+}
+
+prometheus::Counter& Metrics::Requests(const std::string& rpc,
+                                       absl::StatusCode code,
+                                       const std::string& tier) {
+  return requests_->Add(
+      {{"rpc", rpc}, {"code", absl::StatusCodeToString(code)}, {"tier", tier}});
+}
+
+prometheus::Counter& Metrics::Images(const std::string& tier,
+                                     absl::StatusCode code) {
+  return images_->Add(
+      {{"tier", tier}, {"code", absl::StatusCodeToString(code)}});
+}
+
+prometheus::Histogram& Metrics::RequestDuration(const std::string& tier) {
+  return request_duration_->Add({{"tier", tier}},
+                                Buckets(metric::kRequestBuckets));
+}
+
+prometheus::Histogram& Metrics::StageDuration(Stage stage) {
+  return stage_duration_->Add({{"stage", StageName(stage)}},
+                              Buckets(metric::kStageBuckets));
+}
+
+prometheus::Histogram& Metrics::ScaleDuration(int scale) {
+  return scale_duration_->Add({{"scale", std::to_string(scale + 1)}},
+                              Buckets(metric::kScaleBuckets));
+}
+
+prometheus::Histogram& Metrics::CancelToRelease(EndCause cause) {
+  return cancel_to_release_->Add({{"cause", EndCauseName(cause)}},
+                                 Buckets(metric::kReleaseBuckets));
 }
 
 void Metrics::SetSource(std::function<EngineStats()> source) {
@@ -110,33 +191,45 @@ void Metrics::SetSource(std::function<EngineStats()> source) {
 }
 
 void Metrics::OnCall(const CallRecord& call) {
-  requests_
-      ->Add({{"rpc", call.rpc},
-             {"code", CodeName(call.status.code())},
-             {"tier", call.tier}})
-      .Increment();
+  Requests(call.rpc, call.status.code(), call.tier).Increment();
   if (call.status.ok() && call.images_asked > 0) {
-    request_duration_
-        ->Add({{"tier", call.tier}}, Buckets(metric::kRequestBuckets))
-        .Observe(absl::ToDoubleSeconds(call.took));
+    RequestDuration(call.tier).Observe(absl::ToDoubleSeconds(call.took));
   }
 }
 
 void Metrics::OnStage(Stage stage, absl::Duration took) {
-  stage_duration_
-      ->Add({{"stage", StageName(stage)}}, Buckets(metric::kStageBuckets))
-      .Observe(absl::ToDoubleSeconds(took));
+  StageDuration(stage).Observe(absl::ToDoubleSeconds(took));
 }
 
 void Metrics::OnScale(int scale, absl::Duration took) {
-  scale_duration_
-      ->Add({{"scale", std::to_string(scale + 1)}},
-            Buckets(metric::kScaleBuckets))
-      .Observe(absl::ToDoubleSeconds(took));
+  ScaleDuration(scale).Observe(absl::ToDoubleSeconds(took));
 }
 
 void Metrics::OnImage(const std::string& tier, const absl::Status& status) {
-  images_->Add({{"tier", tier}, {"code", CodeName(status.code())}}).Increment();
+  Images(tier, status.code()).Increment();
+}
+
+void Metrics::OnStep(int images) { step_images_->Observe(images); }
+
+void Metrics::OnFirstPicture(absl::Duration took) {
+  first_picture_->Observe(absl::ToDoubleSeconds(took));
+}
+
+void Metrics::OnRelease(EndCause cause, absl::Duration took) {
+  CancelToRelease(cause).Observe(absl::ToDoubleSeconds(took));
+}
+
+void Metrics::OnRefusal(Refusal refusal) {
+  refusals_->Add({{"reason", RefusalName(refusal)}}).Increment();
+}
+
+void Metrics::OnLowerTier() { lower_tier_->Increment(); }
+
+void Metrics::OnCharge(const std::string& tenant, double byte_seconds) {
+  const std::lock_guard<std::mutex> lock(tenants_mutex_);
+  const std::string label =
+      tenants_.count(tenant) != 0 ? tenant : kOtherTenants;
+  tenant_byte_seconds_->Add({{"tenant", label}}).Increment(byte_seconds);
 }
 
 void Metrics::Update(const EngineStats& stats) const {
@@ -147,9 +240,11 @@ void Metrics::Update(const EngineStats& stats) const {
     set(cache_bytes_[i], stats.head_blocks[i]);
   }
   set(pool_used_, stats.used_blocks);
-  set(pool_reserved_, stats.reserved_blocks - stats.used_blocks);
-  set(pool_free_, stats.capacity_blocks - stats.reserved_blocks);
-  set(pool_limit_, stats.capacity_blocks);
+  set(pool_free_, stats.free_blocks());
+  set(pool_capacity_, stats.capacity_blocks);
+  set(pool_limit_, stats.limit_blocks);
+  set(pool_effective_limit_, stats.effective_limit_blocks);
+  set(pool_peak_sum_, stats.peak_sum_blocks);
   set(pool_high_water_, stats.high_water_blocks);
   set(plan_error_, stats.plan_error_blocks);
   requests_running_->Set(stats.running_requests);

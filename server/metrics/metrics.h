@@ -1,8 +1,8 @@
 // The server's metrics: counts what a ServerObserver is told, and reads the
 // engine's statistics whenever somebody scrapes.
 //
-// Owns its registry; there is no global one.  All series of heads are
-// registered once, at the start.
+// Owns its registry; there is no global one.  Every series whose labels are
+// known beforehand is there from the start, with zero.
 //
 // Thread safety: every method may be called from any thread.
 
@@ -12,6 +12,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -28,9 +29,6 @@
 
 namespace heatkv::server {
 
-// The name of a gRPC status code: "OK", "INVALID_ARGUMENT".
-const char* CodeName(absl::StatusCode code);
-
 class Metrics final : public ServerObserver, public prometheus::Collectable {
  public:
   explicit Metrics(const MetricsOptions& options);
@@ -43,11 +41,30 @@ class Metrics final : public ServerObserver, public prometheus::Collectable {
   void OnStage(Stage stage, absl::Duration took) override;
   void OnScale(int scale, absl::Duration took) override;
   void OnImage(const std::string& tier, const absl::Status& status) override;
+  void OnStep(int images) override;
+  void OnFirstPicture(absl::Duration took) override;
+  void OnRelease(EndCause cause, absl::Duration took) override;
+  void OnRefusal(Refusal refusal) override;
+  void OnLowerTier() override;
+  void OnCharge(const std::string& tenant, double byte_seconds) override;
+
+  // See MetricsEndpoint.
+  void SetTiers(const std::vector<std::string>& tiers);
+  void SetTenants(const std::vector<std::string>& tenants);
 
   // All metrics, the engine's as they are now.
   std::vector<prometheus::MetricFamily> Collect() const override;
 
  private:
+  void RegisterPool(const MetricsOptions& options);
+  void RegisterKnownLabels(const MetricsOptions& options);
+  prometheus::Counter& Requests(const std::string& rpc, absl::StatusCode code,
+                                const std::string& tier);
+  prometheus::Counter& Images(const std::string& tier, absl::StatusCode code);
+  prometheus::Histogram& RequestDuration(const std::string& tier);
+  prometheus::Histogram& StageDuration(Stage stage);
+  prometheus::Histogram& ScaleDuration(int scale);
+  prometheus::Histogram& CancelToRelease(EndCause cause);
   void Update(const EngineStats& stats) const;
 
   const std::string gpu_;
@@ -58,10 +75,18 @@ class Metrics final : public ServerObserver, public prometheus::Collectable {
   prometheus::Family<prometheus::Histogram>* stage_duration_;
   prometheus::Family<prometheus::Histogram>* scale_duration_;
   std::vector<prometheus::Gauge*> cache_bytes_;  // [layer * heads + head]
+  prometheus::Family<prometheus::Histogram>* cancel_to_release_;
+  prometheus::Family<prometheus::Counter>* refusals_;
+  prometheus::Family<prometheus::Counter>* tenant_byte_seconds_;
+  prometheus::Histogram* step_images_;
+  prometheus::Histogram* first_picture_;
+  prometheus::Counter* lower_tier_;
   prometheus::Gauge* pool_used_;
-  prometheus::Gauge* pool_reserved_;
   prometheus::Gauge* pool_free_;
+  prometheus::Gauge* pool_capacity_;
   prometheus::Gauge* pool_limit_;
+  prometheus::Gauge* pool_effective_limit_;
+  prometheus::Gauge* pool_peak_sum_;
   prometheus::Gauge* pool_high_water_;
   prometheus::Gauge* plan_error_;
   prometheus::Gauge* requests_running_;
@@ -73,6 +98,8 @@ class Metrics final : public ServerObserver, public prometheus::Collectable {
 
   mutable std::mutex mutex_;  // guards source_, held while it runs
   std::function<EngineStats()> source_;
+  std::mutex tenants_mutex_;  // guards tenants_
+  std::set<std::string> tenants_;
 };
 
 }  // namespace heatkv::server

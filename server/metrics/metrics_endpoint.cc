@@ -52,6 +52,14 @@ void MetricsEndpoint::SetSource(std::function<EngineStats()> source) {
   state_->metrics->SetSource(std::move(source));
 }
 
+void MetricsEndpoint::SetTiers(const std::vector<std::string>& tiers) {
+  state_->metrics->SetTiers(tiers);
+}
+
+void MetricsEndpoint::SetTenants(const std::vector<std::string>& tenants) {
+  state_->metrics->SetTenants(tenants);
+}
+
 int MetricsEndpoint::port() const { return state_->port; }
 
 }  // namespace heatkv::server

@@ -12,6 +12,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "cache/geometry.h"
@@ -26,6 +27,9 @@ struct MetricsOptions {
   std::string model;
   int gpu = 0;
   cache::CacheGeometry geometry;
+  int scales = 0;                    // of the longest ladder
+  std::vector<std::string> tiers;    // that requests may name
+  std::vector<std::string> tenants;  // with series of their own
 };
 
 class MetricsEndpoint {
@@ -41,6 +45,10 @@ class MetricsEndpoint {
   // Where each scrape takes the engine's statistics from, until it is set to
   // null; once this returns, the old source is not called any more.
   void SetSource(std::function<EngineStats()> source);
+
+  // From now on.  Series of tiers and tenants that are gone stay.
+  void SetTiers(const std::vector<std::string>& tiers);
+  void SetTenants(const std::vector<std::string>& tenants);
 
   int port() const;
 

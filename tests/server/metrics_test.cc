@@ -23,6 +23,9 @@ MetricsOptions Options() {
   options.version = "1.2.3";
   options.model = "fake";
   options.geometry = kGeometry;
+  options.scales = 5;
+  options.tiers = {"full", "high"};
+  options.tenants = {"studio"};
   return options;
 }
 
@@ -46,7 +49,9 @@ TEST(MetricsTest, EachScrapeShowsTheEngineAsItIs) {
   EngineStats stats;
   stats.geometry = kGeometry;
   stats.capacity_blocks = 100;
-  stats.reserved_blocks = 30;
+  stats.limit_blocks = 20;
+  stats.effective_limit_blocks = 30;
+  stats.peak_sum_blocks = 45;
   stats.used_blocks = 21;
   stats.high_water_blocks = 25;
   stats.head_blocks = {1, 2, 3, 4, 5, 6};
@@ -57,9 +62,11 @@ TEST(MetricsTest, EachScrapeShowsTheEngineAsItIs) {
   std::string text = Text(metrics);
   for (const char* line :
        {"heatkv_kv_pool_bytes{gpu=\"0\",state=\"used\"} 21504\n",
-        "heatkv_kv_pool_bytes{gpu=\"0\",state=\"reserved\"} 9216\n",
-        "heatkv_kv_pool_bytes{gpu=\"0\",state=\"free\"} 71680\n",
-        "heatkv_kv_pool_limit_bytes{gpu=\"0\"} 102400\n",
+        "heatkv_kv_pool_bytes{gpu=\"0\",state=\"free\"} 9216\n",
+        "heatkv_kv_pool_capacity_bytes{gpu=\"0\"} 102400\n",
+        "heatkv_kv_pool_limit_bytes{gpu=\"0\"} 20480\n",
+        "heatkv_kv_pool_effective_limit_bytes{gpu=\"0\"} 30720\n",
+        "heatkv_kv_pool_peak_sum_bytes{gpu=\"0\"} 46080\n",
         "heatkv_kv_pool_high_water_bytes{gpu=\"0\"} 25600\n",
         "heatkv_plan_error_bytes{gpu=\"0\"} 0\n",
         "heatkv_cache_bytes{gpu=\"0\",head=\"1\",layer=\"1\"} 5120\n",
@@ -101,6 +108,105 @@ TEST(MetricsTest, CountsCallsByMethodCodeAndTier) {
                               "\"decode\",le=\"0.1\"} 1\n"));
 }
 
+TEST(MetricsTest, EveryKnownLabelIsThereBeforeAnythingHappens) {
+  const Metrics metrics(Options());
+  const std::string text = Text(metrics);
+  for (const char* line :
+       {"heatkv_cancel_to_release_seconds_count{cause=\"client\"} 0\n",
+        "heatkv_cancel_to_release_seconds_count{cause=\"deadline\"} 0\n",
+        "heatkv_cancel_to_release_seconds_count{cause=\"stall\"} 0\n",
+        "heatkv_cancel_to_release_seconds_count{cause=\"shutdown\"} 0\n",
+        "heatkv_cancel_to_release_seconds_count{cause=\"failure\"} 0\n",
+        "heatkv_refusals_total{reason=\"queue_full\"} 0\n",
+        "heatkv_refusals_total{reason=\"bytes_full\"} 0\n",
+        "heatkv_refusals_total{reason=\"deadline\"} 0\n",
+        "heatkv_refusals_total{reason=\"never_fits\"} 0\n",
+        "heatkv_refusals_total{reason=\"draining\"} 0\n",
+        "heatkv_lower_tier_total 0\n",
+        "heatkv_step_images_count 0\n",
+        "heatkv_first_picture_seconds_count 0\n",
+        "heatkv_scale_duration_seconds_count{scale=\"5\"} 0\n",
+        "heatkv_stage_duration_seconds_count{stage=\"text\"} 0\n",
+        "heatkv_tenant_byte_seconds_total{tenant=\"studio\"} 0\n",
+        "heatkv_tenant_byte_seconds_total{tenant=\"other\"} 0\n",
+        "heatkv_images_total{code=\"OK\",tier=\"full\"} 0\n",
+        "heatkv_requests_total{code=\"ABORTED\",rpc=\"GenerateImageStream\","
+        "tier=\"high\"} 0\n",
+        "heatkv_requests_total{code=\"INVALID_ARGUMENT\",rpc="
+        "\"SubmitImage\",tier=\"\"} 0\n",
+        "heatkv_request_duration_seconds_count{tier=\"high\"} 0\n"}) {
+    EXPECT_THAT(text, HasSubstr(line));
+  }
+}
+
+TEST(MetricsTest, ReleasesAreMeasuredFromAMillisecondToTenSeconds) {
+  Metrics metrics(Options());
+  metrics.OnRelease(EndCause::kStall, absl::Microseconds(900));
+  metrics.OnRelease(EndCause::kStall, absl::Milliseconds(15));
+  metrics.OnRelease(EndCause::kStall, absl::Seconds(9));
+  const std::string text = Text(metrics);
+  const std::string name = "heatkv_cancel_to_release_seconds_bucket";
+  EXPECT_THAT(text, HasSubstr(name + "{cause=\"stall\",le=\"0.001\"} 1\n"));
+  EXPECT_THAT(text, HasSubstr(name + "{cause=\"stall\",le=\"0.02\"} 2\n"));
+  EXPECT_THAT(text, HasSubstr(name + "{cause=\"stall\",le=\"5\"} 2\n"));
+  EXPECT_THAT(text, HasSubstr(name + "{cause=\"stall\",le=\"10\"} 3\n"));
+  EXPECT_THAT(text, HasSubstr(name + "{cause=\"client\",le=\"10\"} 0\n"));
+}
+
+TEST(MetricsTest, CountsStepsPicturesRefusalsAndLowerTiers) {
+  Metrics metrics(Options());
+  metrics.OnStep(1);
+  metrics.OnStep(3);
+  metrics.OnStep(16);
+  metrics.OnFirstPicture(absl::Milliseconds(300));
+  metrics.OnRefusal(Refusal::kNeverFits);
+  metrics.OnLowerTier();
+  const std::string text = Text(metrics);
+  for (const char* line :
+       {"heatkv_step_images_bucket{le=\"1\"} 1\n",
+        "heatkv_step_images_bucket{le=\"2\"} 1\n",
+        "heatkv_step_images_bucket{le=\"4\"} 2\n",
+        "heatkv_step_images_bucket{le=\"8\"} 2\n",
+        "heatkv_step_images_bucket{le=\"16\"} 3\n",
+        "heatkv_step_images_sum 20\n",
+        "heatkv_first_picture_seconds_bucket{le=\"0.2\"} 0\n",
+        "heatkv_first_picture_seconds_bucket{le=\"0.5\"} 1\n",
+        "heatkv_refusals_total{reason=\"never_fits\"} 1\n",
+        "heatkv_lower_tier_total 1\n"}) {
+    EXPECT_THAT(text, HasSubstr(line));
+  }
+}
+
+TEST(MetricsTest, TenantsThatNobodyNamedCountAsOther) {
+  Metrics metrics(Options());
+  metrics.OnCharge("studio", 2);
+  metrics.OnCharge("", 3);
+  metrics.OnCharge("nightly", 4);
+  EXPECT_THAT(Text(metrics),
+              HasSubstr("heatkv_tenant_byte_seconds_total{tenant=\"other\"} "
+                        "7\n"));
+  metrics.SetTenants({"nightly"});
+  metrics.OnCharge("nightly", 5);
+  metrics.OnCharge("studio", 1);
+  const std::string text = Text(metrics);
+  for (const char* line : {"{tenant=\"studio\"} 2\n", "{tenant=\"other\"} 8\n",
+                           "{tenant=\"nightly\"} 5\n"}) {
+    EXPECT_THAT(
+        text,
+        HasSubstr(std::string("heatkv_tenant_byte_seconds_total") + line));
+  }
+}
+
+TEST(MetricsTest, ATierThatComesLaterHasItsSeriesAtOnce) {
+  Metrics metrics(Options());
+  EXPECT_THAT(Text(metrics), Not(HasSubstr("tier=\"mini\"")));
+  metrics.SetTiers({"full", "mini"});
+  const std::string text = Text(metrics);
+  EXPECT_THAT(text, HasSubstr("heatkv_images_total{code=\"OK\",tier=\"mini\"}"
+                              " 0\n"));
+  EXPECT_THAT(text, HasSubstr("tier=\"high\""));
+}
+
 TEST(MetricsTest, NoSeriesGrowsWithRequests) {
   Metrics metrics(Options());
   CallRecord call;
@@ -109,6 +215,7 @@ TEST(MetricsTest, NoSeriesGrowsWithRequests) {
   const std::string before = Text(metrics);
   for (int i = 0; i < 100; ++i) {
     call.request_id = std::to_string(i);
+    metrics.OnCharge("tenant " + std::to_string(i), 1);
     call.tags["user"] = std::to_string(i);
     metrics.OnCall(call);
   }
