@@ -117,21 +117,23 @@ TEST(BlockListsTest, EveryRowReadsItsSinksAndKeptSegmentsInOrder) {
     SCOPED_TRACE(testing::Message()
                  << "seed " << seed << ": " << p->c.ToString());
     ++images;
-    // No block to spare: the reservation is exactly what was planned.
+    // No block to spare: the pool is exactly what was planned.
     BlockPool pool(p->trajectory->peak_blocks());
     Arena arena(pool.capacity());
-    BlockLists lists(*pool.Reserve(pool.capacity()), p->trajectory);
+    BlockLists lists(&pool, p->trajectory);
     for (int t = 0; t < p->c.ladder.num_scales(); ++t) {
       const StepPlan plan = lists.PlanStep(t);
       ASSERT_NO_FATAL_FAILURE(ExpectOnTrajectory(lists, plan));
       EXPECT_EQ(pool.used(), p->trajectory->blocks_peak(t));
+      EXPECT_EQ(pool.reserved(), p->trajectory->blocks_peak(t));
+      EXPECT_EQ(lists.blocks_reserved(), p->trajectory->blocks_peak(t));
       for (int layer = 0; layer < plan.layers; ++layer) {
         ASSERT_NO_FATAL_FAILURE(arena.Read(plan, 0, layer, p->c, p->literal));
         ASSERT_NO_FATAL_FAILURE(arena.Write(plan, 0, layer, p->c, p->literal));
       }
       lists.FinishStep();
       EXPECT_EQ(pool.used(), lists.blocks_held());
-      EXPECT_EQ(pool.reserved(), p->trajectory->peak_blocks_from(t + 1));
+      EXPECT_EQ(pool.reserved(), p->trajectory->blocks_after(t));
     }
     EXPECT_EQ(pool.high_water(), p->trajectory->peak_blocks());
     EXPECT_EQ(lists.next_scale(), p->c.ladder.num_scales());
@@ -161,9 +163,8 @@ TEST(BlockListsTest, ImagesPlannedTogetherNeverTouchEachOther) {
     BlockPool pool(blocks);
     Arena arena(blocks);
     for (Image& image : images) {
-      image.lists = std::make_unique<BlockLists>(
-          *pool.Reserve(image.prepared.trajectory->peak_blocks()),
-          image.prepared.trajectory);
+      image.lists =
+          std::make_unique<BlockLists>(&pool, image.prepared.trajectory);
     }
     for (bool all_done = false; !all_done;) {
       all_done = true;
@@ -231,7 +232,7 @@ class OneImageTest : public testing::Test {
 TEST_F(OneImageTest, DestroyedInTheMiddleOfAStepReturnsEveryBlock) {
   for (int stop = 0; stop < 5; ++stop) {
     {
-      BlockLists lists(*pool_.Reserve(trajectory_->peak_blocks()), trajectory_);
+      BlockLists lists(&pool_, trajectory_);
       for (int t = 0; t <= stop; ++t) {
         const StepPlan plan = lists.PlanStep(t);
         if (t < stop) lists.FinishStep();
@@ -247,7 +248,7 @@ TEST_F(OneImageTest, PlansOfTheSameHistoryAreTheSame) {
   std::vector<StepPlan> plans;
   for (int run = 0; run < 2; ++run) {
     BlockPool pool(100);
-    BlockLists lists(*pool.Reserve(100), trajectory_);
+    BlockLists lists(&pool, trajectory_);
     for (int t = 0; t < 5; ++t) {
       plans.push_back(lists.PlanStep(t));
       lists.FinishStep();
@@ -262,17 +263,53 @@ TEST_F(OneImageTest, PlansOfTheSameHistoryAreTheSame) {
 using OneImageDeathTest = OneImageTest;
 
 TEST_F(OneImageDeathTest, StepsOutOfOrderAreABug) {
-  BlockLists lists(*pool_.Reserve(trajectory_->peak_blocks()), trajectory_);
+  BlockLists lists(&pool_, trajectory_);
   EXPECT_DEATH((void)lists.PlanStep(1), "scale == next_scale_");
   EXPECT_DEATH(lists.FinishStep(), "step_is_open_");
   (void)lists.PlanStep(0);
   EXPECT_DEATH((void)lists.PlanStep(1), "scale 0 is not finished");
 }
 
-TEST_F(OneImageDeathTest, ReservationSmallerThanThePeakIsABug) {
-  EXPECT_DEATH(
-      BlockLists(*pool_.Reserve(trajectory_->peak_blocks() - 1), trajectory_),
-      "peak_blocks");
+TEST_F(OneImageTest, ReservesOnlyWhatTheStepAndThenTheImageHolds) {
+  BlockLists lists(&pool_, trajectory_);
+  EXPECT_EQ(pool_.reserved(), 0);
+  for (int t = 0; t < 5; ++t) {
+    (void)lists.PlanStep(t);
+    EXPECT_EQ(lists.blocks_reserved(), trajectory_->blocks_peak(t)) << t;
+    lists.FinishStep();
+    EXPECT_EQ(lists.blocks_reserved(), trajectory_->blocks_after(t)) << t;
+    EXPECT_EQ(pool_.reserved(), lists.blocks_reserved()) << t;
+  }
+}
+
+// The sum of the peaks exceeds this pool: the first image grows to its peak
+// after the second one has come and gone.
+TEST_F(OneImageTest, TwoImagesWhosePeaksDoNotFitTogetherTakeTurns) {
+  BlockPool pool(trajectory_->peak_blocks() + trajectory_->blocks_after(0));
+  BlockLists first(&pool, trajectory_);
+  BlockLists second(&pool, trajectory_);
+  (void)first.PlanStep(0);
+  first.FinishStep();
+  for (BlockLists* lists : {&second, &first}) {
+    for (int t = lists->next_scale(); t < 5; ++t) {
+      (void)lists->PlanStep(t);
+      lists->FinishStep();
+    }
+  }
+  EXPECT_EQ(pool.used(), 0);
+  EXPECT_EQ(pool.reserved(), 0);
+}
+
+TEST_F(OneImageDeathTest, StepThatThePoolHasNoRoomForIsABug) {
+  BlockPool pool(trajectory_->peak_blocks() - 1);
+  BlockLists lists(&pool, trajectory_);
+  int t = 0;
+  for (; trajectory_->blocks_peak(t) < trajectory_->peak_blocks(); ++t) {
+    (void)lists.PlanStep(t);
+    lists.FinishStep();
+  }
+  EXPECT_DEATH((void)lists.PlanStep(t),
+               testing::ContainsRegex("scale 3 needs [0-9]+ blocks"));
 }
 
 }  // namespace

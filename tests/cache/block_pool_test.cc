@@ -74,6 +74,21 @@ TEST(BlockPoolTest, ShrinkingGivesUpPartOfThePromise) {
   reservation.Give(block);
 }
 
+TEST(BlockPoolTest, GrowingRaisesThePromiseWhileBlocksAreUnpromised) {
+  BlockPool pool(10);
+  Reservation first = *pool.Reserve(2);
+  const Reservation second = *pool.Reserve(3);
+  EXPECT_TRUE(first.GrowTo(7));
+  EXPECT_EQ(first.blocks(), 7);
+  EXPECT_EQ(pool.unreserved(), 0);
+  EXPECT_TRUE(first.GrowTo(7));
+  EXPECT_FALSE(first.GrowTo(8));
+  EXPECT_EQ(first.blocks(), 7);
+  EXPECT_EQ(pool.reserved(), 10);
+  first.ShrinkTo(0);
+  EXPECT_EQ(pool.reserved(), 3);
+}
+
 TEST(BlockPoolTest, RandomTakingAndGivingNeverSharesABlock) {
   for (int seed = 0; seed < 50; ++seed) {
     Dice dice(seed);
@@ -92,7 +107,8 @@ TEST(BlockPoolTest, RandomTakingAndGivingNeverSharesABlock) {
       if (reservations.empty()) continue;
       const int i = dice.Int(0, static_cast<int>(reservations.size()) - 1);
       if (dice.Int(0, 1) == 0 &&
-          reservations[i].held() < reservations[i].blocks()) {
+          (reservations[i].held() < reservations[i].blocks() ||
+           reservations[i].GrowTo(reservations[i].blocks() + dice.Int(1, 8)))) {
         const int block = reservations[i].Take();
         ASSERT_TRUE(all.insert(block).second) << "block " << block;
         held[i].push_back(block);
@@ -124,6 +140,7 @@ TEST(BlockPoolDeathTest, MisuseOfBlocksIsCaught) {
   EXPECT_DEATH(reservation.Take(), "held_ < blocks_");
   EXPECT_DEATH(reservation.Give(1), "block 1 is free already");
   EXPECT_DEATH(reservation.ShrinkTo(0), "1 held, 0 wanted, 1 promised");
+  EXPECT_DEATH((void)reservation.GrowTo(0), "blocks >= blocks_");
   reservation.Give(block);
   EXPECT_DEATH(reservation.Give(block), "held_ > 0");
 }

@@ -4,10 +4,12 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <vector>
 
 #include "cache/heatkv_solver.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/cache/hand_trajectory.h"
 #include "tests/cache/literal_heatkv.h"
 #include "tests/cache/random_case.h"
 
@@ -94,6 +96,65 @@ TEST(TrajectoryTest, PeaksAreTheMaximaOfWhatIsLeft) {
     }
     EXPECT_EQ(trajectory.peak_blocks(), peak);
   }
+}
+
+TEST(TrajectoryTest, ImageRestsWhereItFirstHoldsNoMoreThanNow) {
+  int rests_before_the_end = 0;
+  for (int seed = 0; seed < 400; ++seed) {
+    const RandomCase c = MakeRandomCase(seed);
+    const absl::StatusOr<Schedule> schedule = SolveHeatKv(
+        c.ladder, c.geometry.layers, c.geometry.heads, c.ranking, c.budget);
+    if (!schedule.ok()) continue;
+    const Trajectory trajectory(std::make_shared<const Schedule>(*schedule),
+                                c.geometry, c.branches);
+    const int scales = c.ladder.num_scales();
+    for (int t = 0; t < scales; ++t) {
+      const int rest = trajectory.rest_scale(t);
+      ASSERT_GT(rest, t);
+      ASSERT_LE(rest, scales);
+      EXPECT_LE(trajectory.blocks_before(rest), trajectory.blocks_before(t));
+      std::int64_t peak = 0;
+      for (int u = t; u < rest; ++u) {
+        peak = std::max(peak, trajectory.blocks_peak(u));
+        if (u > t) {
+          EXPECT_GT(trajectory.blocks_before(u), trajectory.blocks_before(t));
+        }
+      }
+      EXPECT_EQ(trajectory.climb_peak(t), peak);
+      if (t > 0 && rest < scales) ++rests_before_the_end;
+    }
+    // Whoever holds nothing has the whole way before it.
+    EXPECT_EQ(trajectory.rest_scale(0), scales);
+    EXPECT_EQ(trajectory.climb_peak(0), trajectory.peak_blocks());
+  }
+  EXPECT_GT(rests_before_the_end, 100);
+}
+
+TEST(TrajectoryTest, FullCacheRestsOnlyWhereASharedBlockTakesAScale) {
+  const Trajectory full(
+      std::make_shared<const Schedule>(FullSchedule(InfinityLadder(), 2, 2)),
+      {.layers = 2, .heads = 2, .head_width = 8, .bytes_per_value = 2}, 2);
+  for (int t = 0; t < 13; ++t) {
+    // A head's first 5 tokens of either branch lie in the same two blocks as
+    // its first one.
+    EXPECT_EQ(full.rest_scale(t), t == 1 ? 2 : 13) << t;
+    EXPECT_EQ(full.climb_peak(t), t == 1 ? 4 * 2 : full.peak_blocks()) << t;
+  }
+}
+
+// Held after each scale: 1, 5, 9, 4 + 1 (8 left, 4 came), 9, 0.
+TEST(TrajectoryTest, RestsOfAHandMadeSchedule) {
+  const auto hand = HandTrajectory({1, 4, 4, 4, 4, 4}, {0, 3, 3, 9, 9, 9});
+  const Trajectory& t = *hand;
+  const std::vector<std::int64_t> held = {0, 1, 5, 9, 5, 9, 0};
+  for (int s = 0; s <= 6; ++s) EXPECT_EQ(t.blocks_before(s), held[s]) << s;
+  EXPECT_EQ(t.rest_scale(0), 6);
+  EXPECT_EQ(t.rest_scale(1), 6);
+  EXPECT_EQ(t.rest_scale(2), 4);  // 5 again
+  EXPECT_EQ(t.rest_scale(3), 4);
+  EXPECT_EQ(t.rest_scale(4), 6);
+  EXPECT_EQ(t.rest_scale(5), 6);
+  for (int s = 0; s < 6; ++s) EXPECT_EQ(t.climb_peak(s), 9) << s;
 }
 
 TEST(TrajectoryTest, FullCacheOfInfinityHoldsEveryTokenInWholeBlocks) {
