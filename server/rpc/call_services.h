@@ -1,9 +1,10 @@
 // What every call of the public interface works with.  Made once by the
-// program; outlives all calls.
+// interface; outlives all calls.
 
 #ifndef SERVER_RPC_CALL_SERVICES_H_
 #define SERVER_RPC_CALL_SERVICES_H_
 
+#include <cstdint>
 #include <functional>
 #include <string>
 
@@ -12,6 +13,7 @@
 #include "server/engine/clock.h"
 #include "server/engine/engine.h"
 #include "server/engine/observer.h"
+#include "server/rpc/call_count.h"
 #include "server/rpc/request_rules.h"
 #include "server/rpc/worker_pool.h"
 
@@ -20,6 +22,7 @@ namespace heatkv::server {
 struct CallServices {
   Engine* engine = nullptr;
   WorkerPool* encoders = nullptr;
+  CallCount* calls = nullptr;
   ServerObserver* observer = nullptr;
   const Clock* clock = nullptr;
   RequestRules rules;
@@ -28,6 +31,10 @@ struct CallServices {
   std::function<std::string(absl::string_view)> sha256;  // in hex; any thread
   // Of a call whose client set no deadline or a later one.
   absl::Duration max_request_time = absl::Minutes(10);
+  // See PublicInterfaceOptions.
+  absl::Duration heartbeat = absl::Seconds(10);
+  absl::Duration stall_timeout = absl::Seconds(10);
+  std::int64_t outbox_bytes = std::int64_t{8} << 20;
 };
 
 }  // namespace heatkv::server

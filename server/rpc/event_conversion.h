@@ -5,22 +5,27 @@
 
 #include "absl/time/time.h"
 #include "google/protobuf/duration.pb.h"
+#include "google/protobuf/timestamp.pb.h"
 #include "heatkv/v1/image_generation.pb.h"
+#include "server/engine/estimate.h"
 #include "server/engine/request.h"
-#include "server/engine/schedule_book.h"
 #include "server/rpc/request_rules.h"
 
 namespace heatkv::server {
 
 google::protobuf::Duration ToProto(absl::Duration duration);
 
-v1::Accepted ToProto(const AcceptedEvent& event, const ResolvedRequest& asked,
-                     const ScheduleBook& book);
+// Cut off at the ends of the year range that the message has.
+google::protobuf::Timestamp ToProto(absl::Time time);
+
+v1::Accepted ToProto(const AcceptedEvent& event, const ResolvedRequest& asked);
 v1::Queued ToProto(const QueuedEvent& event);
-v1::Started ToProto(const StartedEvent& event);
+v1::Started ToProto(const StartedEvent& event, const ResolvedRequest& asked);
 v1::ScaleDone ToProto(const ScaleDoneEvent& event, int scales);
 // But for the time of encoding, which the engine does not know.
 v1::Usage ToProto(const RequestUsage& usage);
+v1::EstimateImageResponse ToProto(const RequestEstimate& estimate,
+                                  const ResolvedRequest& asked);
 
 }  // namespace heatkv::server
 

@@ -4,8 +4,10 @@
 #include <utility>
 #include <variant>
 
+#include "absl/strings/str_cat.h"
 #include "server/rpc/event_conversion.h"
 #include "server/rpc/grpc_status.h"
+#include "server/rpc/recipe.h"
 
 namespace heatkv::server {
 namespace {
@@ -20,42 +22,63 @@ Overloaded(Cases...) -> Overloaded<Cases...>;
 }  // namespace
 
 GenerationCall::GenerationCall(const CallServices* services, std::string rpc,
-                               bool streams)
+                               Reader reader)
     : services_(services),
       rpc_(std::move(rpc)),
-      streams_(streams),
+      reader_(reader),
       arrived_(services->clock->Now()),
-      last_event_(arrived_) {}
+      patience_(services->heartbeat, services->stall_timeout, arrived_) {
+  services_->calls->Enter();
+}
 
-void GenerationCall::Start(const v1::GenerateImageRequest& request,
+GenerationCall::~GenerationCall() { services_->calls->Leave(); }
+
+bool GenerationCall::Start(const v1::GenerateImageRequest& request,
                            std::string peer, absl::Duration time_left) {
+  return Judge(request, std::move(peer)) && Submit(time_left);
+}
+
+bool GenerationCall::Judge(const v1::GenerateImageRequest& request,
+                           std::string peer) {
   const auto self = shared_from_this();
   peer_ = std::move(peer);
-  auto judged = Resolve(request, services_->rules, streams_);
+  auto judged = Resolve(request, services_->rules, reader_ != Reader::kOnce);
   if (const auto* violations =
           std::get_if<std::vector<FieldViolation>>(&judged)) {
     const std::lock_guard<std::mutex> lock(mutex_);
     asked_.request_id = request.request_id();
     const grpc::Status wire = BadRequest(*violations);
     EndWith(absl::InvalidArgumentError(wire.error_message()), wire);
-    return;
+    return false;
   }
   asked_ = std::get<ResolvedRequest>(std::move(judged));
   images_asked_ = static_cast<int>(asked_.generation.seeds.size());
+  tier_ = asked_.generation.tier;
+  return true;
+}
+
+bool GenerationCall::Submit(absl::Duration time_left) {
+  const auto self = shared_from_this();
   asked_.generation.deadline =
       arrived_ + std::min(time_left, services_->max_request_time);
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    engine_done_ = false;
+  }
   const auto number = services_->engine->Submit(asked_.generation, self);
   bool cancelled = false;
   {
     const std::lock_guard<std::mutex> lock(mutex_);
     if (!number.ok()) {
+      engine_done_ = true;
       EndWith(number.status(), ToGrpcStatus(number.status()));
-      return;
+      return false;
     }
     number_ = *number;
-    cancelled = cancelled_;
+    cancelled = end_.has_value() && !end_->ok();
   }
   if (cancelled) services_->engine->Cancel(*number);
+  return true;
 }
 
 void GenerationCall::CancelByClient() {
@@ -63,24 +86,60 @@ void GenerationCall::CancelByClient() {
   std::uint64_t number = 0;
   {
     const std::lock_guard<std::mutex> lock(mutex_);
-    cancelled_ = true;
-    outbox_.Clear();
+    client_left_ = true;
     number = number_;
-    Pump();
+    if (!end_.has_value()) {
+      const absl::Status status =
+          absl::CancelledError("cancelled by the client");
+      EndWith(status, ToGrpcStatus(status));
+    } else {
+      outbox_.Clear();
+      Pump();
+    }
   }
   if (number != 0) services_->engine->Cancel(number);
 }
 
-void GenerationCall::Heartbeat(absl::Duration silence) {
-  const auto self = shared_from_this();
-  const std::lock_guard<std::mutex> lock(mutex_);
-  if (is_writing_ || end_.has_value() ||
-      services_->clock->Now() - last_event_ < silence) {
-    return;
+void GenerationCall::CancelRequest() {
+  std::uint64_t number = 0;
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    number = number_;
   }
-  v1::GenerateImageEvent event = NewEvent();
-  event.mutable_heartbeat();
-  Push(std::move(event));
+  if (number != 0) services_->engine->Cancel(number);
+}
+
+void GenerationCall::LookAfter() {
+  const auto self = shared_from_this();
+  std::uint64_t stalled = 0;
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (closed_) return;
+    switch (patience_.Judge(services_->clock->Now())) {
+      case ReaderState::kFine:
+        return;
+      case ReaderState::kSilence: {
+        if (end_.has_value()) return;
+        v1::GenerateImageEvent event = NewEvent();
+        event.mutable_heartbeat();
+        Push(std::move(event));
+        return;
+      }
+      case ReaderState::kLost:
+        Abandon();
+        [[fallthrough]];
+      case ReaderState::kStalls: {
+        if (stalled_) return;
+        stalled_ = true;
+        const absl::Status status = absl::AbortedError(
+            absl::StrCat("the client has not read its stream for ",
+                         absl::FormatDuration(patience_.stall_timeout())));
+        EndWith(status, ToGrpcStatus(status));
+        stalled = number_;
+      }
+    }
+  }
+  if (stalled != 0) services_->engine->Cancel(stalled, CancelCause::kStall);
 }
 
 v1::GenerateImageEvent GenerationCall::NewEvent() const {
@@ -91,38 +150,57 @@ v1::GenerateImageEvent GenerationCall::NewEvent() const {
 
 void GenerationCall::OnEvent(EngineEvent event) {
   const std::lock_guard<std::mutex> lock(mutex_);
-  if (cancelled_ || end_.has_value()) return;
-  const ScheduleBook& book = services_->engine->schedules();
+  if (end_.has_value()) return;
   v1::GenerateImageEvent proto = NewEvent();
-  std::visit(
-      Overloaded{
-          [&](AcceptedEvent& e) {
-            *proto.mutable_accepted() = ToProto(e, asked_, book);
-          },
-          [&](QueuedEvent& e) { *proto.mutable_queued() = ToProto(e); },
-          [&](StartedEvent& e) { *proto.mutable_started() = ToProto(e); },
-          [&](ScaleDoneEvent& e) {
-            const int ladder = asked_.generation.ladder;
-            *proto.mutable_scale_done() = ToProto(
-                e, book.plan(ladder, 0).schedule->ladder().num_scales());
-          },
-          [&](PreviewEvent& e) {
-            EncodeLater(e.image, e.scale, std::move(e.picture), true);
-          },
-          [&](ImageEvent& e) {
-            EncodeLater(e.image, 0, std::move(e.picture), false);
-          },
-      },
-      event);
+  std::visit(Overloaded{
+                 [&](AcceptedEvent& e) {
+                   *proto.mutable_accepted() = ToProto(e, asked_);
+                 },
+                 [&](QueuedEvent& e) { *proto.mutable_queued() = ToProto(e); },
+                 [&](StartedEvent& e) {
+                   tier_ = e.tier;
+                   *proto.mutable_started() = ToProto(e, asked_);
+                 },
+                 [&](ScaleDoneEvent& e) {
+                   const GenerationRequest& generation = asked_.generation;
+                   const TierPlan& plan =
+                       generation.book->plan(generation.ladder, 0);
+                   *proto.mutable_scale_done() =
+                       ToProto(e, plan.schedule->ladder().num_scales());
+                 },
+                 [&](PreviewEvent& e) {
+                   EncodeLater(e.image, e.scale, std::move(e.picture), true);
+                 },
+                 [&](ImageEvent& e) {
+                   EncodeLater(e.image, 0, std::move(e.picture), false);
+                 },
+             },
+             event);
   if (proto.event_case() == v1::GenerateImageEvent::EVENT_NOT_SET) return;
-  if (streams_ || proto.has_accepted()) Push(std::move(proto));
+  if (reader_ == Reader::kOnce && !proto.has_accepted() &&
+      !proto.has_started()) {
+    return;
+  }
+  Push(std::move(proto));
+}
+
+bool GenerationCall::WantsMore() const {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return outbox_.bytes() + writing_bytes_ <= services_->outbox_bytes;
 }
 
 void GenerationCall::OnFinished(const absl::Status& status,
                                 const RequestUsage& usage) {
   const std::lock_guard<std::mutex> lock(mutex_);
+  engine_done_ = true;
   usage_ = usage;
-  if (end_.has_value()) return;  // an encoding failed before
+  if (end_.has_value()) {  // the client left, or an encoding failed
+    // The engine knows whether the client's deadline had passed.
+    if (client_left_ && !status.ok()) end_ = status;
+    Pump();
+    Report();
+    return;
+  }
   EndWith(status, ToGrpcStatus(status));
 }
 
@@ -131,9 +209,12 @@ void GenerationCall::EndWith(const absl::Status& status,
   end_ = status;
   wire_end_ = wire;
   // Nobody waits for the rest of a call that was given up; after any other
-  // failure, what is done is still handed over.
-  if (status.code() == absl::StatusCode::kCancelled ||
-      status.code() == absl::StatusCode::kDeadlineExceeded) {
+  // failure, and in the record of a job, what is done is still handed over.
+  const absl::StatusCode code = status.code();
+  if (reader_ != Reader::kRecord &&
+      (code == absl::StatusCode::kCancelled ||
+       code == absl::StatusCode::kDeadlineExceeded ||
+       code == absl::StatusCode::kAborted)) {
     outbox_.Clear();
   }
   Pump();
@@ -147,12 +228,19 @@ void GenerationCall::Push(v1::GenerateImageEvent event) {
 void GenerationCall::Pump() {
   while (!is_writing_ && !closed_) {
     if (auto event = outbox_.Take()) {
-      last_event_ = services_->clock->Now();
-      is_writing_ = !Write(*std::move(event));
+      patience_.WriteBegins(services_->clock->Now());
+      writing_bytes_ = PictureBytes(*event);
+      is_writing_ = true;
+      if (Write(*std::move(event))) {
+        is_writing_ = false;
+        writing_bytes_ = 0;
+        patience_.WriteEnds(services_->clock->Now());
+      }
       continue;
     }
     if (!end_.has_value() || !outbox_.empty()) return;
-    if (end_->ok() && !completed_ && !cancelled_) {
+    if (reader_ == Reader::kRecord && !engine_done_) return;
+    if (end_->ok() && !completed_ && !client_left_) {
       completed_ = true;
       v1::GenerateImageEvent event = NewEvent();
       *event.mutable_completed()->mutable_usage() = MakeUsage();
@@ -160,42 +248,57 @@ void GenerationCall::Pump() {
       continue;
     }
     closed_ = true;
-    services_->observer->OnCall(
-        {rpc_, asked_.request_id, peer_,
-         services_->rules.book->FindTier(asked_.tier) ? asked_.tier : "", *end_,
-         services_->clock->Now() - arrived_, images_asked_, usage_,
-         asked_.tags});
+    Report();
     Close(wire_end_);
   }
 }
 
+// Once, when both the client and the engine have seen the end of it.
+void GenerationCall::Report() {
+  if (reported_ || !closed_ || !engine_done_) return;
+  reported_ = true;
+  CallRecord record;
+  record.rpc = rpc_;
+  record.request_id = asked_.request_id;
+  record.peer = peer_;
+  record.tenant = asked_.generation.tenant;
+  if (tier_ >= 0) record.tier = asked_.generation.book->tiers()[tier_].name;
+  record.status = *end_;
+  record.took = services_->clock->Now() - arrived_;
+  record.images_asked = images_asked_;
+  record.usage = usage_;
+  record.tags = asked_.tags;
+  services_->observer->OnCall(record);
+}
+
 void GenerationCall::OnWritten(bool ok) {
   const auto self = shared_from_this();
-  std::uint64_t number = 0;
   {
     const std::lock_guard<std::mutex> lock(mutex_);
     is_writing_ = false;
-    if (!ok) {
-      cancelled_ = true;
-      outbox_.Clear();
-      number = number_;
+    writing_bytes_ = 0;
+    patience_.WriteEnds(services_->clock->Now());
+    if (ok) {
+      Pump();
+      return;
     }
-    Pump();
   }
-  if (number != 0) services_->engine->Cancel(number);
+  CancelByClient();
 }
 
 void GenerationCall::EncodeLater(int image, int scale, model::RgbImage picture,
                                  bool is_preview) {
   const std::uint64_t place =
-      outbox_.Reserve(is_preview ? std::optional<int>(image) : std::nullopt);
+      outbox_.Reserve(is_preview ? std::optional<int>(image) : std::nullopt,
+                      static_cast<std::int64_t>(picture.pixels.size()));
   services_->encoders->Schedule([self = shared_from_this(), place, image, scale,
-                                 picture = std::move(picture), is_preview] {
-    self->Encode(place, image, scale, picture, is_preview);
+                                 tier = tier_, picture = std::move(picture),
+                                 is_preview] {
+    self->Encode(place, image, scale, tier, picture, is_preview);
   });
 }
 
-void GenerationCall::Encode(std::uint64_t place, int image, int scale,
+void GenerationCall::Encode(std::uint64_t place, int image, int scale, int tier,
                             const model::RgbImage& picture, bool is_preview) {
   const absl::Time begin = services_->clock->Now();
   const model::RgbImage scaled =
@@ -229,7 +332,11 @@ void GenerationCall::Encode(std::uint64_t place, int image, int scale,
     proto.set_mime_type(MimeType(options.format));
     proto.set_width(final_picture.width);
     proto.set_height(final_picture.height);
-    *proto.mutable_recipe() = MakeRecipe(image);
+    *proto.mutable_recipe() = MakeRecipe(*services_, asked_, tier, image);
+    if (const absl::Status kept = Keep(&proto); !kept.ok()) {
+      EncodingFailed(kept);
+      return;
+    }
   }
   const std::lock_guard<std::mutex> lock(mutex_);
   encode_took_ += took;
@@ -249,7 +356,7 @@ void GenerationCall::EncodingFailed(const absl::Status& status) {
     }
     number = number_;
   }
-  services_->engine->Cancel(number);
+  if (number != 0) services_->engine->Cancel(number);
 }
 
 v1::Usage GenerationCall::MakeUsage() const {
@@ -257,34 +364,6 @@ v1::Usage GenerationCall::MakeUsage() const {
   *usage.mutable_encode() = ToProto(encode_took_);
   *usage.mutable_total() = ToProto(services_->clock->Now() - arrived_);
   return usage;
-}
-
-v1::Recipe GenerationCall::MakeRecipe(int image) const {
-  const GenerationRequest& generation = asked_.generation;
-  const model::ModelSpec& spec = *services_->rules.spec;
-  const ScheduleBook& book = *services_->rules.book;
-  v1::Recipe recipe;
-  recipe.set_model(spec.name);
-  recipe.set_model_sha256(services_->model_sha256);
-  recipe.set_schedule_sha256(
-      book.plan(generation.ladder, generation.tier).schedule_sha256);
-  recipe.set_tier(asked_.tier);
-  recipe.set_budget(book.tiers()[generation.tier].budget.fraction());
-  recipe.set_prompt(generation.prompt);
-  recipe.set_seed(generation.seeds[image]);
-  recipe.set_aspect(spec.ladders[generation.ladder].aspect);
-  recipe.set_pixel_class(spec.ladders[generation.ladder].pixel_class);
-  recipe.set_width(asked_.width);
-  recipe.set_height(asked_.height);
-  recipe.set_guidance(generation.guidance);
-  recipe.set_tau(generation.tau);
-  recipe.set_top_p(generation.top_p);
-  recipe.set_format(ToProto(asked_.encoding.format));
-  if (asked_.encoding.format != ImageFormat::kPng) {
-    recipe.set_quality(asked_.encoding.quality);
-  }
-  recipe.set_server_version(services_->server_version);
-  return recipe;
 }
 
 }  // namespace heatkv::server

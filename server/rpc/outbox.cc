@@ -5,6 +5,11 @@
 
 namespace heatkv::server {
 
+std::int64_t PictureBytes(const v1::GenerateImageEvent& event) {
+  if (event.has_preview()) return event.preview().data().size();
+  return event.has_image() ? event.image().data().size() : 0;
+}
+
 void Outbox::Push(v1::GenerateImageEvent event) {
   using Event = v1::GenerateImageEvent;
   if (event.event_case() == Event::kHeartbeat && !slots_.empty()) return;
@@ -24,7 +29,8 @@ void Outbox::Push(v1::GenerateImageEvent event) {
   slots_.push_back(std::move(slot));
 }
 
-std::uint64_t Outbox::Reserve(std::optional<int> preview_of) {
+std::uint64_t Outbox::Reserve(std::optional<int> preview_of,
+                              std::int64_t bytes) {
   if (preview_of.has_value()) {
     slots_.erase(std::remove_if(slots_.begin(), slots_.end(),
                                 [&](const Slot& slot) {
@@ -35,6 +41,7 @@ std::uint64_t Outbox::Reserve(std::optional<int> preview_of) {
   Slot slot;
   slot.sequence = next_sequence_++;
   slot.preview_of = preview_of;
+  slot.bytes = bytes;
   slots_.push_back(std::move(slot));
   return slots_.back().sequence;
 }
@@ -43,6 +50,7 @@ bool Outbox::Fill(std::uint64_t sequence, v1::GenerateImageEvent event) {
   for (Slot& slot : slots_) {
     if (slot.sequence != sequence) continue;
     event.set_sequence(sequence);
+    slot.bytes = PictureBytes(event);
     slot.event = std::move(event);
     return true;
   }
@@ -54,6 +62,12 @@ std::optional<v1::GenerateImageEvent> Outbox::Take() {
   v1::GenerateImageEvent event = *std::move(slots_.front().event);
   slots_.pop_front();
   return event;
+}
+
+std::int64_t Outbox::bytes() const {
+  std::int64_t bytes = 0;
+  for (const Slot& slot : slots_) bytes += slot.bytes;
+  return bytes;
 }
 
 }  // namespace heatkv::server

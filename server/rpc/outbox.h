@@ -4,7 +4,8 @@
 // Bounded, whatever the client does: of previews of one image only the newest
 // unsent one is kept, of queue positions only the newest, and no heartbeat
 // joins a box that is not empty.  Images and scales are never dropped; their
-// number is fixed by the request.
+// number is fixed by the request.  Its bytes are for the call to watch: while
+// there are too many, no further image is to be started.
 //
 // Not thread-safe: guarded by its call's lock.
 
@@ -19,14 +20,18 @@
 
 namespace heatkv::server {
 
+// Bytes of the picture that an event carries, 0 if it carries none.
+std::int64_t PictureBytes(const v1::GenerateImageEvent& event);
+
 class Outbox {
  public:
   // Appends a finished event and stamps it with the next sequence number.
   void Push(v1::GenerateImageEvent event);
 
   // Appends a place for an event in the making, and returns its sequence
-  // number.  `preview_of` is the image that it is a preview of, or nothing.
-  std::uint64_t Reserve(std::optional<int> preview_of);
+  // number.  `preview_of` is the image that it is a preview of, or nothing;
+  // `bytes` is what it takes in memory until it is filled.
+  std::uint64_t Reserve(std::optional<int> preview_of, std::int64_t bytes);
 
   // Puts the event into its place.  False if the place was dropped meanwhile,
   // because a newer preview came.
@@ -40,11 +45,14 @@ class Outbox {
 
   bool empty() const { return slots_.empty(); }
   std::size_t size() const { return slots_.size(); }
+  // Of pictures, made or in the making.
+  std::int64_t bytes() const;
 
  private:
   struct Slot {
     std::uint64_t sequence = 0;
     std::optional<int> preview_of;
+    std::int64_t bytes = 0;
     std::optional<v1::GenerateImageEvent> event;  // none while in the making
   };
 

@@ -1,18 +1,27 @@
 #include "server/rpc/public_interface.h"
 
+#include <algorithm>
+#include <mutex>
 #include <utility>
 
 #include "absl/memory/memory.h"
 #include "absl/random/random.h"
 #include "absl/strings/str_format.h"
+#include "absl/time/clock.h"
 #include "base/status_macros.h"
 #include "server/rpc/call_services.h"
 #include "server/rpc/grpc_server.h"
 #include "server/rpc/image_generation_service.h"
+#include "server/rpc/job_book.h"
+#include "server/rpc/result_folder.h"
+#include "server/rpc/result_store.h"
 #include "server/rpc/worker_pool.h"
 
 namespace heatkv::server {
 namespace {
+
+// How long after its deadline a shutdown may take.
+constexpr absl::Duration kGrace = absl::Seconds(2);
 
 // 32 bits, so that a person can type a seed again.
 std::uint64_t DrawSeed() {
@@ -25,34 +34,66 @@ std::string MakeRequestId() {
   return absl::StrFormat("%016x", absl::Uniform<std::uint64_t>(random));
 }
 
+// The tier of requests that name none; may change while the server runs.
+class DefaultTier {
+ public:
+  explicit DefaultTier(std::string name) : name_(std::move(name)) {}
+
+  std::string Get() const {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return name_;
+  }
+  void Set(std::string name) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    name_ = std::move(name);
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  std::string name_;  // guarded by mutex_
+};
+
 }  // namespace
 
 struct PublicInterface::State {
-  State(const PublicInterfaceOptions& options, Engine* engine,
+  State(const PublicInterfaceOptions& options,
+        std::unique_ptr<ResultStore> result_store, Engine* engine,
         ServerObserver* observer, const Clock* clock)
-      : encoders(options.encoder_threads),
-        services{.engine = engine,
-                 .encoders = &encoders,
-                 .observer = observer,
-                 .clock = clock,
-                 .rules = {.spec = &engine->spec(),
-                           .book = &engine->schedules(),
-                           .default_tier = options.default_tier,
-                           .max_images = options.max_images,
-                           .max_prompt_bytes = options.max_prompt_bytes,
-                           .count_tokens =
-                               [engine](absl::string_view prompt) {
-                                 return engine->CountTokens(prompt);
-                               },
-                           .draw_seed = DrawSeed,
-                           .make_request_id = MakeRequestId},
-                 .server_version = options.server_version,
-                 .model_sha256 = options.model_sha256,
-                 .sha256 = options.sha256,
-                 .max_request_time = options.max_request_time},
-        service(&services, options.heartbeat) {}
+      : default_tier(options.default_tier),
+        results(std::move(result_store)),
+        jobs(options.jobs, clock),
+        encoders(options.encoder_threads),
+        services{
+            .engine = engine,
+            .encoders = &encoders,
+            .observer = observer,
+            .clock = clock,
+            .rules = {.spec = &engine->spec(),
+                      .schedules = [engine] { return engine->schedules(); },
+                      .default_tier = [this] { return default_tier.Get(); },
+                      .max_images = options.max_images,
+                      .max_prompt_bytes = options.max_prompt_bytes,
+                      .count_tokens =
+                          [engine](absl::string_view prompt) {
+                            return engine->CountTokens(prompt);
+                          },
+                      .draw_seed = DrawSeed,
+                      .make_request_id = MakeRequestId},
+            .server_version = options.server_version,
+            .model_sha256 = options.model_sha256,
+            .sha256 = options.sha256,
+            .max_request_time = options.max_request_time,
+            .heartbeat = options.heartbeat,
+            .stall_timeout = options.stall_timeout,
+            .outbox_bytes = options.outbox_bytes},
+        service(&services, &jobs, results.get()) {}
 
-  // The server goes first, then the service, then the encoders.
+  // The server goes first, then the service, then the encoders, which still put
+  // pictures into the jobs.
+  DefaultTier default_tier;
+  CallCount calls;
+  std::unique_ptr<ResultStore> results;
+  JobBook jobs;
   WorkerPool encoders;
   CallServices services;
   ImageGenerationService service;
@@ -62,15 +103,28 @@ struct PublicInterface::State {
 PublicInterface::PublicInterface(std::unique_ptr<State> state)
     : state_(std::move(state)) {}
 
-PublicInterface::~PublicInterface() = default;
+PublicInterface::~PublicInterface() {
+  // What calls still use must not go.
+  if (!Shutdown(absl::Now())) static_cast<void>(state_.release());
+}
 
 absl::StatusOr<std::unique_ptr<PublicInterface>> PublicInterface::Start(
     const PublicInterfaceOptions& options, Engine* engine,
     ServerObserver* observer, const Clock* clock) {
-  auto state = std::make_unique<State>(options, engine, observer, clock);
+  std::unique_ptr<ResultStore> results = MakeMemoryStore();
+  if (!options.jobs.folder.empty()) {
+    ASSIGN_OR_RETURN(results, OpenResultFolder(options.jobs.folder));
+  }
+  auto state = std::make_unique<State>(options, std::move(results), engine,
+                                       observer, clock);
   ASSIGN_OR_RETURN(
       state->server,
-      GrpcServer::Start(options.listen, options.reflection, &state->service));
+      GrpcServer::Start(
+          {.address = options.listen,
+           .reflection = options.reflection,
+           .service_name = "heatkv.v1.ImageGeneration",
+           .longest_call = options.max_request_time + absl::Minutes(1)},
+          &state->service));
   return absl::WrapUnique(new PublicInterface(std::move(state)));
 }
 
@@ -80,8 +134,17 @@ void PublicInterface::SetServing(bool serving) {
   state_->server->SetServing(serving);
 }
 
-void PublicInterface::Shutdown(absl::Time deadline) {
-  state_->server->Shutdown(deadline);
+void PublicInterface::SetDefaultTier(std::string tier) {
+  state_->default_tier.Set(std::move(tier));
+}
+
+bool PublicInterface::Shutdown(absl::Time deadline) {
+  const absl::Time last = std::max(deadline, absl::Now()) + kGrace;
+  // gRPC's calls first, then what the engine and the encoders do for calls
+  // whose clients are gone.
+  return state_->server->Shutdown(deadline, kGrace) &&
+         state_->calls.AwaitNone(
+             std::clamp(last - absl::Now(), absl::ZeroDuration(), kGrace));
 }
 
 }  // namespace heatkv::server

@@ -9,6 +9,7 @@
 #ifndef SERVER_RPC_PUBLIC_INTERFACE_H_
 #define SERVER_RPC_PUBLIC_INTERFACE_H_
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
@@ -22,6 +23,17 @@
 
 namespace heatkv::server {
 
+// How long and how much of ended jobs is kept.  Jobs that run are always kept.
+struct JobOptions {
+  int max_jobs = 256;  // 1 or more, running ones included
+  // Of encoded pictures; a running job counts with what its pictures may take.
+  std::int64_t max_bytes = std::int64_t{1} << 30;
+  absl::Duration ttl = absl::Minutes(10);  // from a job's end
+  // Where pictures lie as files until they are forgotten; made if it does not
+  // exist.  Empty: in memory.
+  std::string folder;
+};
+
 struct PublicInterfaceOptions {
   std::string listen;  // host:port; port 0 takes a free one
   bool reflection = true;
@@ -30,6 +42,12 @@ struct PublicInterfaceOptions {
   int max_prompt_bytes = 4096;
   absl::Duration max_request_time = absl::Minutes(10);
   absl::Duration heartbeat = absl::Seconds(10);
+  // A stream whose client reads nothing for so long is ended.
+  absl::Duration stall_timeout = absl::Seconds(10);
+  // No further image of a stream starts while more bytes of finished ones than
+  // this wait to be sent.
+  std::int64_t outbox_bytes = std::int64_t{8} << 20;
+  JobOptions jobs;
   int encoder_threads = 2;
   std::string server_version;
   std::string model_sha256;
@@ -39,7 +57,8 @@ struct PublicInterfaceOptions {
 class PublicInterface {
  public:
   // What is pointed to must outlive the interface.  Fails with Unavailable,
-  // naming the address, if it cannot listen there.
+  // naming the address, if it cannot listen there, and with InvalidArgument,
+  // naming the folder, if pictures of jobs cannot be written there.
   static absl::StatusOr<std::unique_ptr<PublicInterface>> Start(
       const PublicInterfaceOptions& options, Engine* engine,
       ServerObserver* observer, const Clock* clock);
@@ -50,9 +69,15 @@ class PublicInterface {
   // What health checks answer from now on.
   void SetServing(bool serving);
 
+  // The tier of requests that name none, from now on.  Must exist in the
+  // engine's book.
+  void SetDefaultTier(std::string tier);
+
   // Takes no new call, lets those in flight end until `deadline`, cancels the
-  // rest, and returns when none is left.
-  void Shutdown(absl::Time deadline);
+  // rest, and returns when none is left, 2 s after the deadline at the latest.
+  // Whether none is left.  If some are, which is a bug, nothing that the
+  // interface uses may be destroyed: the process should exit at once.
+  bool Shutdown(absl::Time deadline);
 
  private:
   struct State;

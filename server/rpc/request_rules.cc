@@ -1,6 +1,8 @@
 #include "server/rpc/request_rules.h"
 
+#include <algorithm>
 #include <cmath>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/ascii.h"
@@ -12,6 +14,7 @@ namespace {
 
 constexpr int kDefaultQuality = 90;
 constexpr int kMaxIdLength = 128;
+constexpr int kMaxTenantLength = 64;
 constexpr int kMaxTags = 16;
 constexpr int kMaxTagBytes = 128;
 
@@ -19,7 +22,7 @@ constexpr int kMaxTagBytes = 128;
 class Reading {
  public:
   Reading(const v1::GenerateImageRequest& request, const RequestRules& rules)
-      : request_(request), rules_(rules) {}
+      : request_(request), rules_(rules), book_(rules.schedules()) {}
 
   ResolvedRequest ReadAll(bool streams) {
     ReadPrompt();
@@ -27,9 +30,12 @@ class Reading {
     ReadSeeds();
     ReadKnobs();
     ReadTier();
+    ReadPriority();
     ReadEncoding();
     ReadPreviews(streams);
     ReadLabels();
+    out_.generation.book = book_;
+    out_.generation.request_id = out_.request_id;
     return std::move(out_);
   }
 
@@ -156,18 +162,55 @@ class Reading {
                      knobs.top_p, 1, true);
   }
 
-  void ReadTier() {
-    out_.tier = request_.tier().empty() ? rules_.default_tier : request_.tier();
-    const auto tier = rules_.book->FindTier(out_.tier);
-    if (tier.has_value()) {
-      out_.generation.tier = *tier;
-      return;
+  std::optional<int> FindTier(const char* field, const std::string& name) {
+    const std::optional<int> tier = book_->FindTier(name);
+    if (!tier.has_value()) {
+      Violate(field, "there is no tier \"", name, "\"; there are: ",
+              absl::StrJoin(book_->tiers(), ", ",
+                            [](std::string* text, const TierSpec& t) {
+                              absl::StrAppend(text, t.name);
+                            }));
     }
-    Violate("tier", "there is no tier \"", out_.tier, "\"; there are: ",
-            absl::StrJoin(rules_.book->tiers(), ", ",
-                          [](std::string* text, const TierSpec& t) {
-                            absl::StrAppend(text, t.name);
-                          }));
+    return tier;
+  }
+
+  void ReadTier() {
+    out_.tier =
+        request_.tier().empty() ? rules_.default_tier() : request_.tier();
+    const std::optional<int> tier = FindTier("tier", out_.tier);
+    const std::string& least_name = request_.memory_policy().allow_down_to();
+    std::optional<int> least = tier;
+    if (!least_name.empty()) {
+      least = FindTier("memory_policy.allow_down_to", least_name);
+    }
+    if (!tier.has_value() || !least.has_value()) return;
+    const double most = book_->tiers()[*tier].budget.fraction();
+    const double fraction = book_->tiers()[*least].budget.fraction();
+    if (fraction > most) {
+      Violate("memory_policy.allow_down_to", "tier \"", least_name, "\" keeps ",
+              fraction, " of the full cache, more than tier \"", out_.tier,
+              "\", which keeps ", most);
+    }
+    out_.generation.tier = *tier;
+    out_.generation.least_tier = *least;
+  }
+
+  void ReadPriority() {
+    switch (request_.priority()) {
+      case v1::PRIORITY_UNSPECIFIED:
+      case v1::PRIORITY_NORMAL:
+        out_.generation.priority = Priority::kNormal;
+        return;
+      case v1::PRIORITY_LOW:
+        out_.generation.priority = Priority::kLow;
+        return;
+      case v1::PRIORITY_HIGH:
+        out_.generation.priority = Priority::kHigh;
+        return;
+      default:
+        Violate("priority", "unknown priority ",
+                static_cast<int>(request_.priority()));
+    }
   }
 
   ImageFormat ReadFormat(const char* field, v1::ImageFormat format,
@@ -214,7 +257,7 @@ class Reading {
     out_.preview_max_edge = static_cast<int>(previews.max_edge());
     if (!previews.every_scale() && previews.scales().empty()) return;
     if (!streams) {
-      Violate("previews", "only GenerateImageStream has previews");
+      Violate("previews", "only GenerateImageStream and jobs have previews");
       return;
     }
     const int scales =
@@ -234,12 +277,13 @@ class Reading {
 
   void ReadLabels() {
     out_.request_id = request_.request_id();
-    bool printable = out_.request_id.size() <= kMaxIdLength;
-    for (const char c : out_.request_id) {
-      printable = printable && c > ' ' && c < 127;
-    }
-    if (!printable) {
+    if (!IsName(out_.request_id, kMaxIdLength)) {
       Violate("request_id", "must be at most ", kMaxIdLength,
+              " printable ASCII characters without spaces");
+    }
+    out_.generation.tenant = request_.tenant();
+    if (!IsName(request_.tenant(), kMaxTenantLength)) {
+      Violate("tenant", "must be at most ", kMaxTenantLength,
               " printable ASCII characters without spaces");
     }
     if (out_.request_id.empty()) out_.request_id = rules_.make_request_id();
@@ -260,11 +304,18 @@ class Reading {
 
   const v1::GenerateImageRequest& request_;
   const RequestRules& rules_;
+  const std::shared_ptr<const ScheduleBook> book_;
   ResolvedRequest out_;
   std::vector<FieldViolation> violations_;
 };
 
 }  // namespace
+
+bool IsName(absl::string_view text, int most) {
+  return text.size() <= most &&
+         std::all_of(text.begin(), text.end(),
+                     [](char c) { return c > ' ' && c < 127; });
+}
 
 int WidthOf(const model::ModelSpec& spec, const model::LadderSpec& ladder) {
   return ladder.ladder.grid(ladder.ladder.num_scales() - 1).width *

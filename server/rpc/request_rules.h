@@ -2,7 +2,8 @@
 // says everything that is wrong with it.  A request is never changed: what
 // cannot be done as asked is a violation.
 //
-// Thread safety: stateless but for what RequestRules names.
+// Thread safety: stateless but for what RequestRules names, which any thread
+// may call.
 
 #ifndef SERVER_RPC_REQUEST_RULES_H_
 #define SERVER_RPC_REQUEST_RULES_H_
@@ -10,6 +11,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <string>
 #include <variant>
 #include <vector>
@@ -28,8 +30,9 @@ namespace heatkv::server {
 // What requests are judged by.  The pointed-to things outlive every judgement.
 struct RequestRules {
   const model::ModelSpec* spec = nullptr;
-  const ScheduleBook* book = nullptr;
-  std::string default_tier;  // exists in the book
+  // The schedules in force; each judgement asks once and keeps what it got.
+  std::function<std::shared_ptr<const ScheduleBook>()> schedules;
+  std::function<std::string()> default_tier;
   int max_images = 10;
   int max_prompt_bytes = 4096;
   // Pieces of a prompt; called from any thread.
@@ -46,13 +49,17 @@ struct ResolvedRequest {
   EncodingOptions preview_encoding;
   int preview_max_edge = 0;
   std::string request_id;
-  std::string tier;
+  std::string tier;  // asked for
   int width = 0;
   int height = 0;
   std::map<std::string, std::string> tags;
 };
 
-// `streams` is whether the answer is a stream, which alone has previews.
+// Whether `text` is 0 to `most` printable ASCII characters without spaces, as
+// names that clients choose must be.
+bool IsName(absl::string_view text, int most);
+
+// `streams` is whether there is a stream of events, which alone has previews.
 std::variant<ResolvedRequest, std::vector<FieldViolation>> Resolve(
     const v1::GenerateImageRequest& request, const RequestRules& rules,
     bool streams);
