@@ -126,6 +126,13 @@ struct Scheduler::State {
     return cache::MayStep(limit, images, group);
   }
 
+  // Whether two images in flight may do the same, because all that matters to
+  // the pool is the same; `one` may be -1, no image.
+  bool AreAlike(int one, int other) const {
+    return one >= 0 && images[one].trajectory == images[other].trajectory &&
+           images[one].next_scale == images[other].next_scale;
+  }
+
   void AddImage(Request* request, int index_in_request) {
     const TierChoice& choice = request->asked.choices[request->choice];
     Image image;
@@ -221,10 +228,17 @@ struct Scheduler::State {
           {RankOf(ClassOfImage(i, now), kind, flight[i].tokens_left), i});
     }
     std::sort(others.begin(), others.end());
+    int refused = -1;
     for (const auto& [rank, index] : others) {
       if (static_cast<int>(group->size()) >= room) return;
+      if (AreAlike(refused, index)) continue;
       group->push_back(index);
-      if (!MayStep(limit, *group)) group->pop_back();
+      if (MayStep(limit, *group)) {
+        refused = -1;
+      } else {
+        group->pop_back();
+        refused = index;
+      }
     }
     if (kind.scale != 0) return;
     std::optional<Kind> same = kind;
@@ -325,10 +339,13 @@ std::optional<Turn> Scheduler::Next(absl::Time now) {
                        i});
     }
     std::sort(order.begin(), order.end());
+    int refused = -1;
     for (const auto& [rank, index] : order) {
+      if (s.AreAlike(refused, index)) continue;
       group = {index};
       if (s.MayStep(limit, group)) break;
       group.clear();
+      refused = index;
     }
     HEATKV_CHECK(!group.empty())
         << "no image can go on: " << s.held << " blocks held of " << limit;
