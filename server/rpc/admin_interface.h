@@ -1,6 +1,6 @@
 // The operator's interface of a running engine (heatkv.v1.Admin), listening
-// over gRPC on a port of its own.  Health checks there answer SERVING for "" and
-// "heatkv.v1.Admin" as long as it listens (the process lives), and for
+// over gRPC on a port of its own.  Health checks there answer SERVING for ""
+// and "heatkv.v1.Admin" as long as it listens (the process lives), and for
 // "heatkv.v1.ImageGeneration" what the public interface says (it takes
 // requests).
 //
@@ -61,9 +61,8 @@ struct AdminInterfaceOptions {
 
 class AdminInterface {
  public:
-  // What is pointed to must outlive the interface.  Calls are told to
-  // `observer`.  Fails with Unavailable, naming the address, if it cannot listen
-  // there.
+  // What is pointed to must outlive the interface.  Fails with Unavailable,
+  // naming the address, if it cannot listen there.
   static absl::StatusOr<std::unique_ptr<AdminInterface>> Start(
       AdminInterfaceOptions options, Engine* engine,
       const FlightRecorder* recorder);

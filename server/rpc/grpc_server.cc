@@ -105,6 +105,11 @@ void GrpcServer::SetServing(bool serving) {
   health->SetServingStatus(service_name_, serving);
 }
 
+void GrpcServer::SetServing(const std::string& name, bool serving) {
+  if (server_ == nullptr) return;
+  server_->GetHealthCheckService()->SetServingStatus(name, serving);
+}
+
 bool GrpcServer::Shutdown(absl::Time deadline, absl::Duration grace) {
   if (server_ == nullptr) return true;
   // On a thread of its own, because it does not return while a call does not

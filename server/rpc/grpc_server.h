@@ -37,8 +37,9 @@ class GrpcServer {
 
   int port() const { return port_; }
 
-  // What health checks answer from now on.
+  // What health checks answer from now on: all of them, or those for one name.
   void SetServing(bool serving);
+  void SetServing(const std::string& name, bool serving);
 
   // Takes no new call, lets those in flight end until `deadline`, cancels the
   // rest and waits for their ends, but not longer than `grace`.  Whether all

@@ -1,0 +1,48 @@
+// What a configuration means for a model, before any weight is loaded: the
+// model's folder, a schedule for each tier, the size of the pool.
+//
+// Thread safety: stateless.
+
+#ifndef SERVER_SERVING_PLAN_H_
+#define SERVER_SERVING_PLAN_H_
+
+#include <cstdint>
+#include <memory>
+
+#include "absl/status/statusor.h"
+#include "server/config/server_config.h"
+#include "server/engine/schedule_book.h"
+#include "server/engine/scheduler.h"
+#include "server/model_folder.h"
+
+namespace heatkv::server {
+
+// Why a server does not start, by who can mend it.
+enum class StartFault { kConfiguration, kModel };
+
+struct ServingPlan {
+  ServerConfig config;
+  ModelFolder folder;
+  std::shared_ptr<const ScheduleBook> book;
+  std::int64_t pool_blocks = 0;
+};
+
+// `fault` is set if it fails.
+absl::StatusOr<ServingPlan> MakeServingPlan(const ServerConfig& config,
+                                            StartFault* fault);
+
+// The parts of a plan.  The tiers of `config` for the model in `folder`:
+absl::StatusOr<std::shared_ptr<const ScheduleBook>> MakeScheduleBook(
+    const ServerConfig& config, const ModelFolder& folder);
+
+// and the blocks of its pool.
+absl::StatusOr<std::int64_t> CountPoolBlocks(const ServerConfig& config,
+                                             const ModelFolder& folder);
+
+// How the configuration schedules within a pool of `limit_blocks`.
+SchedulerOptions SchedulingOf(const ServerConfig& config,
+                              std::int64_t limit_blocks);
+
+}  // namespace heatkv::server
+
+#endif  // SERVER_SERVING_PLAN_H_
