@@ -42,6 +42,7 @@ struct Scheduler::State {
   struct Image {
     ImageRef ref;
     Request* request = nullptr;
+    absl::Time started;
     std::int64_t tokens_left = 0;
     bool in_turn = false;
   };
@@ -57,6 +58,7 @@ struct Scheduler::State {
 
   // Who goes first, smallest first.
   struct Rank {
+    int is_in_time = 1;     // 0 if in flight for so long that nobody overtakes
     int below_highest = 0;  // highest class minus its own
     int is_alone = 0;       // preview: runs in no group
     std::int64_t left = 0;  // tokens left, or the scale
@@ -80,6 +82,11 @@ struct Scheduler::State {
     const ScheduledRequest& asked = flight[index].request->asked;
     return ClassOf(asked.priority, asked.arrived, now, options.queue.aging);
   }
+  // Without this, a large image could be overtaken for ever by small ones.
+  bool IsOverdue(int index, absl::Time now) const {
+    const absl::Duration aging = options.queue.aging;
+    return now >= flight[index].started + aging + aging;
+  }
   int ClassOfWaiting(const QueuedRequest& waiting, absl::Time now) const {
     return ClassOf(waiting.priority, waiting.arrived, now, options.queue.aging);
   }
@@ -93,6 +100,12 @@ struct Scheduler::State {
       if (!rank.is_alone) rank.left = kind.scale;
     }
     return rank;
+  }
+
+  Rank RankInFlight(int index, absl::Time now) const {
+    if (IsOverdue(index, now)) return {.is_in_time = 0};
+    return RankOf(ClassOfImage(index, now), KindOf(index),
+                  flight[index].tokens_left);
   }
 
   // The tier on which an image of `request` starts: the one that was granted,
@@ -113,10 +126,7 @@ struct Scheduler::State {
   // Puts the limit that was lowered in force, as far as images allow.
   std::int64_t EffectiveLimit() const {
     if (!is_lowered) return limit();
-    const std::int64_t needed = options.rule == AdmissionRule::kSafeState
-                                    ? cache::SafeCapacity(images)
-                                    : peak_sum;
-    return std::max(limit(), needed);
+    return std::max(limit(), cache::SafeCapacity(images));
   }
 
   // Whether the images at `group` may step together under `limit`.
@@ -133,11 +143,12 @@ struct Scheduler::State {
            images[one].next_scale == images[other].next_scale;
   }
 
-  void AddImage(Request* request, int index_in_request) {
+  void AddImage(Request* request, int index_in_request, absl::Time now) {
     const TierChoice& choice = request->asked.choices[request->choice];
     Image image;
     image.ref = {request->asked.number, index_in_request};
     image.request = request;
+    image.started = now;
     image.tokens_left = TokensFrom(*choice.trajectory, 0);
     flight.push_back(image);
     images.push_back({choice.trajectory.get(), 0});
@@ -196,7 +207,7 @@ struct Scheduler::State {
 
     const int before = request.choice;
     request.choice = choice;
-    AddImage(&request, request.started);
+    AddImage(&request, request.started, now);
     group->push_back(static_cast<int>(flight.size()) - 1);
     if (!MayStep(limit, *group)) {
       group->pop_back();
@@ -224,8 +235,7 @@ struct Scheduler::State {
           std::find(group->begin(), group->end(), i) != group->end()) {
         continue;
       }
-      others.push_back(
-          {RankOf(ClassOfImage(i, now), kind, flight[i].tokens_left), i});
+      others.push_back({RankInFlight(i, now), i});
     }
     std::sort(others.begin(), others.end());
     int refused = -1;
@@ -252,15 +262,15 @@ struct Scheduler::State {
   bool GoesFirst(int waiting_class, const Kind& kind, absl::Time now) const {
     if (options.policy == SchedulingPolicy::kLatency) {
       for (int i = 0; i < static_cast<int>(flight.size()); ++i) {
-        if (ClassOfImage(i, now) >= waiting_class) return false;
+        if (IsOverdue(i, now) || ClassOfImage(i, now) >= waiting_class) {
+          return false;
+        }
       }
       return true;
     }
     const Rank rank = RankOf(waiting_class, kind, 0);
     for (int i = 0; i < static_cast<int>(flight.size()); ++i) {
-      const Rank other =
-          RankOf(ClassOfImage(i, now), KindOf(i), flight[i].tokens_left);
-      if (other < rank) return false;
+      if (RankInFlight(i, now) < rank) return false;
     }
     return true;
   }
@@ -334,9 +344,7 @@ std::optional<Turn> Scheduler::Next(absl::Time now) {
   if (group.empty() && !s.flight.empty()) {
     std::vector<std::pair<State::Rank, int>> order;
     for (int i = 0; i < static_cast<int>(s.flight.size()); ++i) {
-      order.push_back({s.RankOf(s.ClassOfImage(i, now), s.KindOf(i),
-                                s.flight[i].tokens_left),
-                       i});
+      order.push_back({s.RankInFlight(i, now), i});
     }
     std::sort(order.begin(), order.end());
     int refused = -1;

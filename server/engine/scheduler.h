@@ -19,7 +19,9 @@
 //   preview   scales that run in groups before those that run alone, and the
 //             lowest of them first, starting images included, so that everybody
 //             sees something soon; then the image with the fewest tokens left.
-// Equals go in the order in which they started.
+// Equals go in the order in which they started.  An image that has been in
+// flight for twice the queue's aging goes before all that is not, so that
+// nobody waits for ever in flight either.
 //
 // Not thread-safe: one owner, the engine thread.
 
