@@ -175,8 +175,9 @@ class Engine {
                    absl::Duration took);
   // After a scale of `ref`: preview, or the image itself.
   void AfterScale(const ImageRef& ref, int scale);
-  void FailRequest(const RequestPtr& request, absl::Status status);
-  void End(const RequestPtr& request);
+  // By value: the caller may have found the request in what they take apart.
+  void FailRequest(RequestPtr request, absl::Status status);
+  void End(RequestPtr request);
   // Takes the image out of flight and gives its blocks back.
   void Release(const ImageRef& ref);
   void CountHeads(const cache::BlockLists& lists, int sign);

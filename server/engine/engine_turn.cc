@@ -333,7 +333,7 @@ void Engine::AfterScale(const ImageRef& ref, int scale) {
   if (request->images_done == request->images()) End(request);
 }
 
-void Engine::FailRequest(const RequestPtr& request, absl::Status status) {
+void Engine::FailRequest(RequestPtr request, absl::Status status) {
   {
     const std::lock_guard<std::mutex> lock(mutex_);
     if (request->ending.ok()) {
@@ -345,7 +345,7 @@ void Engine::FailRequest(const RequestPtr& request, absl::Status status) {
   End(request);
 }
 
-void Engine::End(const RequestPtr& request) {
+void Engine::End(RequestPtr request) {
   for (int i = 0; i < request->images(); ++i) Release({request->number, i});
   absl::Status status;
   {
