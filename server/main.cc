@@ -3,15 +3,17 @@
 //   heatkv_server [--config FILE] [--model FOLDER] [--listen HOST:PORT] ...
 //   heatkv_server --check_config [--config FILE]
 //
-// Exit status: 0 after a drain or a good --check_config; 1 for a command line,
-// configuration or address that cannot be used; 2 for a model folder that
-// cannot be used.
+// Exit status: 0 after a drain, a good --check_config or a signal during the
+// start; 1 for a command line, configuration or address that cannot be used; 2
+// for a model folder that cannot be used; 3 if the server was told to stop and
+// something in it was stuck, 5 s after drain_deadline (event `stuck`).
 //
 // SIGTERM or SIGINT: health checks answer NOT_SERVING, new requests are refused
 // with UNAVAILABLE, those in flight may finish until drain_deadline; a second
 // signal ends them at once.
 
-#include <csignal>
+#include <unistd.h>
+
 #include <cstdio>
 #include <fstream>
 #include <string>
@@ -25,7 +27,9 @@
 #include "absl/time/clock.h"
 #include "server/config/capacity.h"
 #include "server/config/server_config.h"
+#include "server/shutdown_watchdog.h"
 #include "server/startup.h"
+#include "server/termination.h"
 
 ABSL_FLAG(std::string, config, "", "YAML file; see deploy/heatkv.yaml");
 ABSL_FLAG(bool, check_config, false,
@@ -34,6 +38,8 @@ ABSL_FLAG(std::string, model, "", "model folder (key model)");
 ABSL_FLAG(std::string, listen, "", "gRPC address, host:port (key listen)");
 ABSL_FLAG(std::string, metrics_listen, "",
           "metrics address, host:port (key metrics_listen)");
+ABSL_FLAG(std::string, admin_listen, "",
+          "address of the Admin service, host:port (key admin_listen)");
 ABSL_FLAG(std::string, pool, "", "size of the pool (key cache.pool)");
 ABSL_FLAG(std::string, default_tier, "", "tier (key default_tier)");
 ABSL_FLAG(int, threads, -1, "threads of the model (key threads)");
@@ -46,10 +52,28 @@ namespace {
 constexpr int kExitConfiguration = 1;
 constexpr int kExitModel = 2;
 
+// What ends after its time is stuck.
+constexpr absl::Duration kPatience = absl::Seconds(5);
+
 int Fail(const absl::Status& status, StartFault fault) {
   std::fprintf(stderr, "heatkv_server: error: %s\n",
                std::string(status.message()).c_str());
   return fault == StartFault::kModel ? kExitModel : kExitConfiguration;
+}
+
+// What the command line decides whatever a file says, also one that comes later
+// over the Admin service: what cannot change while the server runs.
+void ApplyLastingFlags(ServerConfig* config) {
+  const auto replace = [](const std::string& flag, std::string* value) {
+    if (!flag.empty()) *value = flag;
+  };
+  replace(absl::GetFlag(FLAGS_model), &config->model);
+  replace(absl::GetFlag(FLAGS_listen), &config->listen);
+  replace(absl::GetFlag(FLAGS_metrics_listen), &config->metrics_listen);
+  replace(absl::GetFlag(FLAGS_admin_listen), &config->admin_listen);
+  if (const int threads = absl::GetFlag(FLAGS_threads); threads >= 0) {
+    config->threads = threads;
+  }
 }
 
 absl::StatusOr<ServerConfig> ReadConfiguration() {
@@ -59,15 +83,10 @@ absl::StatusOr<ServerConfig> ReadConfiguration() {
     if (!loaded.ok()) return loaded.status();
     config = *std::move(loaded);
   }
-  const auto replace = [](const std::string& flag, std::string* value) {
-    if (!flag.empty()) *value = flag;
-  };
-  replace(absl::GetFlag(FLAGS_model), &config.model);
-  replace(absl::GetFlag(FLAGS_listen), &config.listen);
-  replace(absl::GetFlag(FLAGS_metrics_listen), &config.metrics_listen);
-  replace(absl::GetFlag(FLAGS_default_tier), &config.default_tier);
-  if (const int threads = absl::GetFlag(FLAGS_threads); threads >= 0) {
-    config.threads = threads;
+  ApplyLastingFlags(&config);
+  if (const std::string tier = absl::GetFlag(FLAGS_default_tier);
+      !tier.empty()) {
+    config.default_tier = tier;
   }
   if (const std::string pool = absl::GetFlag(FLAGS_pool); !pool.empty()) {
     const absl::StatusOr<PoolSize> size = ParsePoolSize(pool);
@@ -87,7 +106,8 @@ absl::Status WritePortFile(const std::string& file,
   {
     std::ofstream stream(partial);
     stream << "grpc: " << server.port()
-           << "\nmetrics: " << server.metrics_port() << "\n";
+           << "\nmetrics: " << server.metrics_port()
+           << "\nadmin: " << server.admin_port() << "\n";
     if (!stream.flush()) {
       return absl::InvalidArgumentError(
           absl::StrCat("--port_file: cannot write ", partial));
@@ -100,58 +120,63 @@ absl::Status WritePortFile(const std::string& file,
   return absl::OkStatus();
 }
 
-// Waits for a signal, at most `timeout`.  Whether one came.
-bool AwaitSignal(const sigset_t& signals, absl::Duration timeout) {
-  if (timeout == absl::InfiniteDuration()) {
-    return sigwaitinfo(&signals, nullptr) > 0;
+// Until every request has ended.
+void ServeUntilSignalled(RunningServer* server,
+                         const TerminationSignals& signals,
+                         absl::Duration drain, ShutdownWatchdog* watchdog,
+                         EventLog* log) {
+  while (!signals.Await(absl::InfiniteDuration())) {
   }
-  const timespec limit = absl::ToTimespec(timeout);
-  return sigtimedwait(&signals, nullptr, &limit) > 0;
-}
-
-void ServeUntilSignalled(RunningServer* server, const sigset_t& signals,
-                         absl::Duration drain, EventLog* log) {
-  while (!AwaitSignal(signals, absl::InfiniteDuration())) {
-  }
+  // Before all that could be stuck.
+  watchdog->Arm(drain + kPatience);
   log->Write(LogLevel::kInfo, "draining",
              {{"deadline_seconds", absl::ToDoubleSeconds(drain)}});
-  server->BeginDrain(absl::Now() + drain);
+  server->BeginStop(absl::Now() + drain);
   while (!server->AwaitIdle(absl::Milliseconds(50))) {
-    if (AwaitSignal(signals, absl::ZeroDuration())) {
+    if (signals.Await(absl::ZeroDuration())) {
+      watchdog->Arm(kPatience);
       log->Write(LogLevel::kWarning, "drain_cut_short");
-      server->BeginDrain(absl::InfinitePast());
+      server->BeginStop(absl::InfinitePast());
     }
   }
 }
 
-int Run() {
-  sigset_t signals;
-  sigemptyset(&signals);
-  sigaddset(&signals, SIGTERM);
-  sigaddset(&signals, SIGINT);
-  // Blocked in every thread, so that only AwaitSignal sees them.
-  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-  std::signal(SIGPIPE, SIG_IGN);
+absl::StatusOr<std::unique_ptr<RunningServer>> StartServer(
+    ServingPlan plan, const TerminationSignals& signals, EventLog* log,
+    StartFault* fault) {
+  log->Write(LogLevel::kInfo, "starting",
+             {{"version", HEATKV_VERSION}, {"model", plan.config.model}});
+  // Nothing was promised to anybody yet.
+  const TerminationListener listener(signals, [log] {
+    log->WriteWithoutWaiting("stopped", {{"message", "during the start"}});
+    _exit(0);
+  });
+  return RunningServer::Start(std::move(plan), HEATKV_VERSION,
+                              ApplyLastingFlags, log, fault);
+}
 
+int Run() {
+  const TerminationSignals signals;
   const absl::StatusOr<ServerConfig> config = ReadConfiguration();
   if (!config.ok()) return Fail(config.status(), StartFault::kConfiguration);
   StartFault fault = StartFault::kConfiguration;
   absl::StatusOr<ServingPlan> plan = MakeServingPlan(*config, &fault);
   if (!plan.ok()) return Fail(plan.status(), fault);
   const std::string capacity =
-      DescribeCapacity(plan->folder.spec, plan->book, plan->pool_blocks);
+      DescribeCapacity(plan->folder.spec, *plan->book, plan->pool_blocks);
   if (absl::GetFlag(FLAGS_check_config)) {
     std::printf("%s\n%s", ToYaml(*config).c_str(), capacity.c_str());
     return 0;
   }
 
   EventLog log(stderr);
-  auto server =
-      RunningServer::Start(*std::move(plan), HEATKV_VERSION, &log, &fault);
+  auto server = StartServer(*std::move(plan), signals, &log, &fault);
   if (!server.ok()) return Fail(server.status(), fault);
-  std::printf("heatkv_server %s: gRPC on port %d, metrics on port %d\n%s",
-              HEATKV_VERSION, (*server)->port(), (*server)->metrics_port(),
-              capacity.c_str());
+  std::printf(
+      "heatkv_server %s: gRPC on port %d, metrics on port %d, admin on port "
+      "%d\n%s",
+      HEATKV_VERSION, (*server)->port(), (*server)->metrics_port(),
+      (*server)->admin_port(), capacity.c_str());
   std::fflush(stdout);
   if (const std::string file = absl::GetFlag(FLAGS_port_file); !file.empty()) {
     const absl::Status written = WritePortFile(file, **server);
@@ -161,8 +186,13 @@ int Run() {
             {{"version", HEATKV_VERSION},
              {"model", config->model},
              {"port", (*server)->port()},
-             {"metrics_port", (*server)->metrics_port()}});
-  ServeUntilSignalled(server->get(), signals, config->drain_deadline, &log);
+             {"metrics_port", (*server)->metrics_port()},
+             {"admin_port", (*server)->admin_port()}});
+  ShutdownWatchdog watchdog([&log] { ExitStuck(&log); });
+  ServeUntilSignalled(server->get(), signals, config->drain_deadline, &watchdog,
+                      &log);
+  watchdog.Arm(kPatience);
+  if (!(*server)->Stop()) ExitStuck(&log);
   server->reset();
   log.Write(LogLevel::kInfo, "stopped");
   return 0;

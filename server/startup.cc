@@ -1,29 +1,24 @@
 #include "server/startup.h"
 
-#include <unistd.h>
-
+#include <algorithm>
 #include <utility>
+#include <vector>
 
 #include "absl/memory/memory.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "base/status_macros.h"
-#include "calibration/schedule_file.h"
 #include "calibration/sha256.h"
 #include "model/infinity_backend.h"
-#include "server/config/capacity.h"
 
 namespace heatkv::server {
 namespace {
 
 // Time for the last answers to leave once every request has ended.
-constexpr absl::Duration kLastWrites = absl::Seconds(5);
+constexpr absl::Duration kLastWrites = absl::Seconds(2);
 
-std::int64_t MachineBytes() {
-  return static_cast<std::int64_t>(sysconf(_SC_PHYS_PAGES)) *
-         sysconf(_SC_PAGESIZE);
-}
+constexpr int kRecordedCalls = 1000;
 
 absl::StatusOr<std::unique_ptr<model::ImageModel>> LoadModel(
     const ServingPlan& plan) {
@@ -43,14 +38,6 @@ absl::StatusOr<std::unique_ptr<model::ImageModel>> LoadModel(
                       absl::StrCat(folder, ": ", model.status().message()));
 }
 
-EngineOptions MakeEngineOptions(const ServingPlan& plan) {
-  return {.pool_blocks = plan.pool_blocks,
-          .max_running_images = plan.config.max_running_images,
-          .max_waiting_requests = plan.config.max_queued_requests,
-          .max_waiting_bytes = plan.config.max_queued_bytes,
-          .cached_prompts = plan.config.cached_prompts};
-}
-
 PublicInterfaceOptions MakeInterfaceOptions(const ServerConfig& config,
                                             const std::string& version,
                                             const std::string& weights_sha256) {
@@ -62,6 +49,12 @@ PublicInterfaceOptions MakeInterfaceOptions(const ServerConfig& config,
   options.max_prompt_bytes = config.max_prompt_bytes;
   options.max_request_time = config.max_request_time;
   options.heartbeat = config.heartbeat;
+  options.stall_timeout = config.stall_timeout;
+  options.outbox_bytes = config.outbox_bytes;
+  options.jobs = {.max_jobs = config.jobs.max_jobs,
+                  .max_bytes = config.jobs.max_bytes,
+                  .ttl = config.jobs.keep_for,
+                  .folder = config.jobs.folder};
   options.encoder_threads = config.encoder_threads;
   options.server_version = version;
   options.model_sha256 = weights_sha256;
@@ -71,30 +64,49 @@ PublicInterfaceOptions MakeInterfaceOptions(const ServerConfig& config,
   return options;
 }
 
-}  // namespace
-
-absl::StatusOr<ServingPlan> MakeServingPlan(const ServerConfig& config,
-                                            StartFault* fault) {
-  *fault = StartFault::kConfiguration;
-  RETURN_IF_ERROR(Validate(config));
-  *fault = StartFault::kModel;
-  ASSIGN_OR_RETURN(ModelFolder folder, OpenModelFolder(config.model));
-  *fault = StartFault::kConfiguration;
-  const cache::CacheGeometry geometry =
-      GeometryOf(folder.spec, config.cache_dtype);
-  const cache::Ranking* ranking =
-      folder.profile.has_value() ? &folder.profile->ranking : nullptr;
-  ASSIGN_OR_RETURN(
-      ScheduleBook book,
-      ScheduleBook::Create(folder.spec, geometry, ranking, config.tiers,
-                           calibration::ScheduleSha256));
-  ASSIGN_OR_RETURN(const std::int64_t pool_blocks,
-                   PoolBlocks(config.pool, MachineBytes(), geometry));
-  return ServingPlan{config, std::move(folder), std::move(book), pool_blocks};
+std::vector<std::string> TierNames(const ServerConfig& config) {
+  std::vector<std::string> names;
+  for (const TierSpec& tier : config.tiers) names.push_back(tier.name);
+  return names;
 }
 
+std::vector<std::string> TenantNames(const ServerConfig& config) {
+  std::vector<std::string> names;
+  for (const auto& [name, weight] : config.tenants) names.push_back(name);
+  return names;
+}
+
+MetricsOptions MakeMetricsOptions(const ServingPlan& plan,
+                                  const std::string& version) {
+  MetricsOptions options;
+  options.listen = plan.config.metrics_listen;
+  options.version = version;
+  options.model = plan.folder.spec.name;
+  options.geometry = plan.book->geometry();
+  for (const model::LadderSpec& ladder : plan.folder.spec.ladders) {
+    options.scales = std::max(options.scales, ladder.ladder.num_scales());
+  }
+  options.tiers = TierNames(plan.config);
+  options.tenants = TenantNames(plan.config);
+  return options;
+}
+
+AppliedConfig ToAdmin(ConfigOutcome outcome) {
+  AppliedConfig config;
+  for (ConfigDifference& change : outcome.changes) {
+    config.changes.push_back({std::move(change.key), std::move(change.before),
+                              std::move(change.after)});
+  }
+  config.capacity = std::move(outcome.capacity);
+  config.applied = outcome.applied;
+  return config;
+}
+
+}  // namespace
+
 absl::StatusOr<std::unique_ptr<RunningServer>> RunningServer::Start(
-    ServingPlan plan, const std::string& version, EventLog* log,
+    ServingPlan plan, const std::string& version,
+    std::function<void(ServerConfig*)> command_line, EventLog* log,
     StartFault* fault) {
   const absl::Time begin = absl::Now();
   *fault = StartFault::kModel;
@@ -107,45 +119,117 @@ absl::StatusOr<std::unique_ptr<RunningServer>> RunningServer::Start(
               {"seconds", absl::ToDoubleSeconds(absl::Now() - begin)}});
 
   *fault = StartFault::kConfiguration;
+  const ServerConfig& config = plan.config;
   auto server = absl::WrapUnique(new RunningServer);
+  server->log_ = log;
   ASSIGN_OR_RETURN(server->metrics_,
-                   MetricsEndpoint::Start({.listen = plan.config.metrics_listen,
-                                           .version = version,
-                                           .model = plan.folder.spec.name,
-                                           .geometry = plan.book.geometry()}));
-  server->calls_ = std::make_unique<CallLog>(log, server->metrics_->observer());
-  const EngineOptions engine_options = MakeEngineOptions(plan);
+                   MetricsEndpoint::Start(MakeMetricsOptions(plan, version)));
+  server->recorder_ = std::make_unique<FlightRecorder>(
+      kRecordedCalls, &server->clock_, server->metrics_->observer());
+  server->calls_ = std::make_unique<CallLog>(log, server->recorder_.get());
   ASSIGN_OR_RETURN(
       server->engine_,
-      Engine::Create(engine_options, std::move(model), std::move(plan.book),
-                     &server->clock_, server->calls_.get()));
+      Engine::Create({.pool_blocks = plan.pool_blocks,
+                      .scheduler = SchedulingOf(config, plan.pool_blocks),
+                      .cached_prompts = config.cached_prompts},
+                     std::move(model), plan.book, &server->clock_,
+                     server->calls_.get()));
   server->metrics_->SetSource(
       [engine = server->engine_.get()] { return engine->Stats(); });
   server->engine_->Start();
   ASSIGN_OR_RETURN(
       server->interface_,
       PublicInterface::Start(
-          MakeInterfaceOptions(plan.config, version, weights_sha256),
+          MakeInterfaceOptions(config, version, weights_sha256),
           server->engine_.get(), server->calls_.get(), &server->clock_));
+  server->live_config_ = std::make_unique<LiveConfig>(
+      LiveConfigOptions{
+          .config = config,
+          .folder = plan.folder,
+          .command_line = std::move(command_line),
+          .on_change =
+              [server = server.get()](const ServerConfig& changed) {
+                server->metrics_->SetTiers(TierNames(changed));
+                server->metrics_->SetTenants(TenantNames(changed));
+                server->interface_->SetDefaultTier(changed.default_tier);
+              }},
+      server->engine_.get(), log);
+  // An operator may be quick.
+  const std::lock_guard<std::mutex> lock(server->mutex_);
+  ASSIGN_OR_RETURN(
+      server->admin_,
+      AdminInterface::Start({.listen = config.admin_listen,
+                             .reflection = config.reflection,
+                             .actions = server->MakeAdminActions()},
+                            server->engine_.get(), server->recorder_.get()));
   return server;
+}
+
+AdminActions RunningServer::MakeAdminActions() {
+  AdminActions actions;
+  actions.drain = [this] { return Drain(); };
+  actions.undrain = [this] { return Undrain(); };
+  actions.apply_config = [this](const std::string& yaml,
+                                bool dry_run) -> absl::StatusOr<AppliedConfig> {
+    ASSIGN_OR_RETURN(ConfigOutcome outcome, live_config_->Apply(yaml, dry_run));
+    return ToAdmin(std::move(outcome));
+  };
+  actions.set_log_level = [this](const std::string& level) {
+    return live_config_->SetLogLevel(level);
+  };
+  return actions;
 }
 
 RunningServer::~RunningServer() {
   if (engine_ != nullptr) engine_->Drain(absl::InfinitePast());
-  if (interface_ != nullptr) {
-    engine_->AwaitIdle(absl::InfiniteDuration());
-    interface_->Shutdown(absl::Now() + kLastWrites);
-  }
+  if (interface_ != nullptr) engine_->AwaitIdle(absl::InfiniteDuration());
+  admin_ = nullptr;
+  interface_ = nullptr;
   if (metrics_ != nullptr) metrics_->SetSource(nullptr);
 }
 
-void RunningServer::BeginDrain(absl::Time deadline) {
-  interface_->SetServing(false);
+void RunningServer::SetServing(bool serving, const char* reason) {
+  interface_->SetServing(serving);
+  admin_->SetServing(serving);
+  log_->Write(LogLevel::kInfo, serving ? "serving" : "not_serving",
+              {{"reason", reason}});
+}
+
+absl::Status RunningServer::Drain() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (is_stopping_) return absl::OkStatus();
+  SetServing(false, "drain");
+  engine_->Drain(absl::InfiniteFuture());
+  return absl::OkStatus();
+}
+
+absl::Status RunningServer::Undrain() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (is_stopping_) {
+    return absl::FailedPreconditionError(
+        "the server was told to stop and cannot be undrained");
+  }
+  engine_->Undrain();
+  SetServing(true, "undrain");
+  return absl::OkStatus();
+}
+
+void RunningServer::BeginStop(absl::Time deadline) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (!is_stopping_) SetServing(false, "stop");
+  is_stopping_ = true;
   engine_->Drain(deadline);
 }
 
 bool RunningServer::AwaitIdle(absl::Duration timeout) const {
   return engine_->AwaitIdle(timeout);
+}
+
+bool RunningServer::Stop() {
+  BeginStop(absl::InfinitePast());
+  engine_->AwaitIdle(absl::InfiniteDuration());
+  return interface_->Shutdown(absl::Now() + kLastWrites) &&
+         admin_->Shutdown(absl::Now());
 }
 
 }  // namespace heatkv::server

@@ -1,72 +1,85 @@
 // From a configuration to a server that serves, and back: the order in which
-// the parts come up and go down.  Knows every part and does nothing that one of
-// them could do.
+// the parts come up and go down, and who tells whom.  Knows every part and does
+// nothing that one of them could do.
 //
-// Thread safety: one thread starts, waits for and stops a server.
+// Thread safety: one thread starts, waits for and stops a server; Drain and
+// Undrain may be called from any thread in between.
 
 #ifndef SERVER_STARTUP_H_
 #define SERVER_STARTUP_H_
 
-#include <cstdint>
+#include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "server/call_log.h"
-#include "server/config/server_config.h"
 #include "server/engine/engine.h"
+#include "server/engine/flight_recorder.h"
+#include "server/live_config.h"
 #include "server/log/event_log.h"
 #include "server/metrics/metrics_endpoint.h"
-#include "server/model_folder.h"
+#include "server/rpc/admin_interface.h"
 #include "server/rpc/public_interface.h"
+#include "server/serving_plan.h"
 
 namespace heatkv::server {
 
-// Why a server did not start, by who can mend it.
-enum class StartFault { kConfiguration, kModel };
-
-// What a configuration means for a model, before any weight is loaded.
-struct ServingPlan {
-  ServerConfig config;
-  ModelFolder folder;
-  ScheduleBook book;
-  std::int64_t pool_blocks = 0;
-};
-
-// `fault` is set if it fails.
-absl::StatusOr<ServingPlan> MakeServingPlan(const ServerConfig& config,
-                                            StartFault* fault);
-
 class RunningServer {
  public:
-  // Loads the model, then listens.  `log` must outlive the server; `fault` is
-  // set if it fails.
+  // Loads the model, then listens.  `command_line` writes what the command line
+  // decides over a configuration that comes later (LiveConfigOptions).  `log`
+  // must outlive the server; `fault` is set if it fails.
   static absl::StatusOr<std::unique_ptr<RunningServer>> Start(
-      ServingPlan plan, const std::string& version, EventLog* log,
+      ServingPlan plan, const std::string& version,
+      std::function<void(ServerConfig*)> command_line, EventLog* log,
       StartFault* fault);
+
+  // Ends what is left.  Not after Stop returned false.
   ~RunningServer();
 
   int port() const { return interface_->port(); }
   int metrics_port() const { return metrics_->port(); }
+  int admin_port() const { return admin_->port(); }
 
-  // Answers NOT_SERVING to health checks and takes no more requests; those in
-  // flight may finish until `deadline`.  May be called again to bring the
-  // deadline forward.
-  void BeginDrain(absl::Time deadline);
+  // Answers NOT_SERVING to health checks and takes no more requests until
+  // Undrain; what was accepted goes on.  Undrain fails once the server is being
+  // stopped.
+  absl::Status Drain();
+  absl::Status Undrain();
+
+  // As Drain, for good: requests in flight may finish until `deadline`.  May be
+  // called again to bring the deadline forward.
+  void BeginStop(absl::Time deadline);
 
   // Whether every request has ended; waits for it at most `timeout`.
   bool AwaitIdle(absl::Duration timeout) const;
 
+  // Ends what is left and stops listening.  False if something is stuck: then
+  // the process should exit at once, without destroying the server.
+  bool Stop();
+
  private:
   RunningServer() = default;
 
+  // With mutex_ held.
+  void SetServing(bool serving, const char* reason);
+  AdminActions MakeAdminActions();
+
+  EventLog* log_ = nullptr;
   SystemClock clock_;
   std::unique_ptr<MetricsEndpoint> metrics_;
+  std::unique_ptr<FlightRecorder> recorder_;
   std::unique_ptr<CallLog> calls_;
   std::unique_ptr<Engine> engine_;
   std::unique_ptr<PublicInterface> interface_;
+  std::unique_ptr<LiveConfig> live_config_;
+  std::unique_ptr<AdminInterface> admin_;
+  std::mutex mutex_;          // guards what follows, held while it changes
+  bool is_stopping_ = false;  // Drain and Undrain do nothing any more
 };
 
 }  // namespace heatkv::server
