@@ -8,8 +8,8 @@
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
 #include "client/connection.h"
+#include "client/message_json.h"
 #include "client/progress.h"
-#include "google/protobuf/util/json_util.h"
 #include "grpcpp/client_context.h"
 
 namespace heatkv::client {
@@ -65,23 +65,10 @@ int Run(const std::string& server, bool json) {
     std::cerr << "heatkv capabilities: " << DescribeFailure(status) << "\n";
     return ExitCode(status);
   }
-  if (!json) {
-    std::cout << ToTable(response);
-    return kExitOk;
-  }
-  google::protobuf::util::JsonPrintOptions options;
-  options.add_whitespace = true;
-  options.preserve_proto_field_names = true;
-  std::string text;
-  if (!google::protobuf::util::MessageToJsonString(response, &text, options)
-           .ok()) {
-    std::cerr << "heatkv capabilities: the answer has no JSON form\n";
-    return kExitFailed;
-  }
-  std::cout << text;
+  if (json) return PrintJson(response);
+  std::cout << ToTable(response);
   return kExitOk;
 }
-
 }  // namespace
 
 void AddCapabilitiesCommand(CLI::App& app, const std::string* server,

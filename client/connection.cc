@@ -1,5 +1,6 @@
 #include "client/connection.h"
 
+#include <iterator>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -12,33 +13,6 @@
 namespace heatkv::client {
 namespace {
 
-const char* CodeName(grpc::StatusCode code) {
-  switch (code) {
-    case grpc::StatusCode::OK:
-      return "OK";
-    case grpc::StatusCode::CANCELLED:
-      return "CANCELLED";
-    case grpc::StatusCode::INVALID_ARGUMENT:
-      return "INVALID_ARGUMENT";
-    case grpc::StatusCode::DEADLINE_EXCEEDED:
-      return "DEADLINE_EXCEEDED";
-    case grpc::StatusCode::NOT_FOUND:
-      return "NOT_FOUND";
-    case grpc::StatusCode::RESOURCE_EXHAUSTED:
-      return "RESOURCE_EXHAUSTED";
-    case grpc::StatusCode::FAILED_PRECONDITION:
-      return "FAILED_PRECONDITION";
-    case grpc::StatusCode::UNIMPLEMENTED:
-      return "UNIMPLEMENTED";
-    case grpc::StatusCode::INTERNAL:
-      return "INTERNAL";
-    case grpc::StatusCode::UNAVAILABLE:
-      return "UNAVAILABLE";
-    default:
-      return "UNKNOWN";
-  }
-}
-
 // The first detail of type Detail, if the status carries one.
 template <typename Detail>
 bool FindDetail(const grpc::Status& status, Detail* found) {
@@ -50,21 +24,64 @@ bool FindDetail(const grpc::Status& status, Detail* found) {
   return false;
 }
 
+// A channel that is connected, or nothing.
+std::shared_ptr<grpc::Channel> OpenChannel(const std::string& address,
+                                           absl::Duration patience) {
+  auto channel = grpc::CreateCustomChannel(
+      address, grpc::InsecureChannelCredentials(), ChannelSettings());
+  const auto until = absl::ToChronoTime(absl::Now() + patience);
+  return channel->WaitForConnected(until) ? channel : nullptr;
+}
+
 }  // namespace
 
 absl::StatusOr<Connection> Connection::Open(const std::string& server,
                                             absl::Duration patience) {
+  const auto channel = OpenChannel(server, patience);
+  if (channel != nullptr) return Over(channel);
+  return absl::UnavailableError(absl::StrCat(
+      "no server answers at ", server,
+      ".\nStart one with `heatkv_server`, or say where it is with --server "
+      "HOST:PORT or the environment variable HEATKV_SERVER."));
+}
+
+absl::StatusOr<std::unique_ptr<v1::Admin::Stub>> OpenAdmin(
+    const std::string& address, absl::Duration patience) {
+  const auto channel = OpenChannel(address, patience);
+  if (channel != nullptr) return v1::Admin::NewStub(channel);
+  return absl::UnavailableError(absl::StrCat(
+      "no server answers at ", address,
+      ".\nIt is the server's admin_listen; say where that is with --admin "
+      "HOST:PORT or the environment variable HEATKV_ADMIN."));
+}
+
+grpc::ChannelArguments ChannelSettings() {
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(-1);  // pictures of any size
-  const std::shared_ptr<grpc::Channel> channel = grpc::CreateCustomChannel(
-      server, grpc::InsecureChannelCredentials(), arguments);
-  if (!channel->WaitForConnected(absl::ToChronoTime(absl::Now() + patience))) {
-    return absl::UnavailableError(absl::StrCat(
-        "no server answers at ", server,
-        ".\nStart one with `heatkv_server`, or say where it is with --server "
-        "HOST:PORT or the environment variable HEATKV_SERVER."));
-  }
-  return Connection(v1::ImageGeneration::NewStub(channel));
+  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  return arguments;
+}
+
+const char* CodeName(int code) {
+  static constexpr const char* kNames[] = {"OK",
+                                           "CANCELLED",
+                                           "UNKNOWN",
+                                           "INVALID_ARGUMENT",
+                                           "DEADLINE_EXCEEDED",
+                                           "NOT_FOUND",
+                                           "ALREADY_EXISTS",
+                                           "PERMISSION_DENIED",
+                                           "RESOURCE_EXHAUSTED",
+                                           "FAILED_PRECONDITION",
+                                           "ABORTED",
+                                           "OUT_OF_RANGE",
+                                           "UNIMPLEMENTED",
+                                           "INTERNAL",
+                                           "UNAVAILABLE",
+                                           "DATA_LOSS",
+                                           "UNAUTHENTICATED"};
+  const bool is_known = code >= 0 && code < static_cast<int>(std::size(kNames));
+  return is_known ? kNames[code] : "UNKNOWN";
 }
 
 std::string DescribeFailure(const grpc::Status& status) {

@@ -10,7 +10,10 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "grpcpp/channel.h"
+#include "grpcpp/support/channel_arguments.h"
 #include "grpcpp/support/status.h"
+#include "heatkv/v1/admin.grpc.pb.h"
 #include "heatkv/v1/image_generation.grpc.pb.h"
 
 namespace heatkv::client {
@@ -23,10 +26,16 @@ inline constexpr int kExitUnreachable = 3;  // nobody listens, or draining
 
 class Connection {
  public:
-  // Fails with Unavailable, saying what to do, if nobody answers at `server`
-  // (host:port) within `patience`.
+  // A connection of its own, shared with no other Connection.  Fails with
+  // Unavailable, saying what to do, if nobody answers at `server` (host:port)
+  // within `patience`.
   static absl::StatusOr<Connection> Open(const std::string& server,
                                          absl::Duration patience);
+
+  // Over a channel that somebody else opened.
+  static Connection Over(const std::shared_ptr<grpc::Channel>& channel) {
+    return Connection(v1::ImageGeneration::NewStub(channel));
+  }
 
   v1::ImageGeneration::Stub& stub() const { return *stub_; }
 
@@ -37,6 +46,17 @@ class Connection {
   // Shared by the copies of a connection.
   std::shared_ptr<v1::ImageGeneration::Stub> stub_;
 };
+
+// Opens a channel to the operator's port.  Fails with Unavailable as
+// Connection::Open does.
+absl::StatusOr<std::unique_ptr<v1::Admin::Stub>> OpenAdmin(
+    const std::string& address, absl::Duration patience);
+
+// What all channels of ours have in common.
+grpc::ChannelArguments ChannelSettings();
+
+// "OK", "INVALID_ARGUMENT", ...
+const char* CodeName(int code);
 
 // The failure of a call, over several lines if the server listed several
 // violations:

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/time/clock.h"
+#include "client/durations.h"
 #include "client/picture_files.h"
 #include "client/request_fields.h"
 #include "grpcpp/client_context.h"
@@ -12,10 +13,6 @@ namespace heatkv::client {
 namespace {
 
 using nlohmann::ordered_json;
-
-double Seconds(const google::protobuf::Duration& duration) {
-  return static_cast<double>(duration.seconds()) + duration.nanos() * 1e-9;
-}
 
 ordered_json ToJson(const v1::Recipe& recipe) {
   ordered_json json = {{"model", recipe.model()},

@@ -9,19 +9,25 @@
 #include <system_error>
 
 #include "CLI/CLI.hpp"
+#include "client/admin_command.h"
+#include "client/bench/bench_command.h"
 #include "client/capabilities_command.h"
 #include "client/connection.h"
+#include "client/estimate_command.h"
 #include "client/generate_command.h"
+#include "client/job_command.h"
 #include "client/plan.h"
 
 namespace heatkv::client {
 namespace {
 
+std::string FromEnvironment(const char* name, const char* otherwise) {
+  const char* const value = std::getenv(name);
+  return value != nullptr && *value != '\0' ? value : otherwise;
+}
+
 int Main(int argc, char** argv) {
-  const char* const environment = std::getenv("HEATKV_SERVER");
-  std::string server = environment != nullptr && *environment != '\0'
-                           ? environment
-                           : "localhost:50051";
+  std::string server = FromEnvironment("HEATKV_SERVER", "localhost:50051");
   int exit_code = kExitOk;
   CLI::App app("Pictures from text, by a HeatKV server", "heatkv");
   app.set_version_flag("--version", "heatkv " HEATKV_VERSION);
@@ -33,7 +39,12 @@ int Main(int argc, char** argv) {
   const std::filesystem::path program =
       std::filesystem::read_symlink("/proc/self/exe", error).parent_path();
   AddGenerateCommand(app, &server, &exit_code);
+  AddEstimateCommand(app, &server, &exit_code);
+  AddJobCommand(app, &server, &exit_code);
   AddCapabilitiesCommand(app, &server, &exit_code);
+  AddBenchCommand(app, &server, &exit_code);
+  AddAdminCommand(app, FromEnvironment("HEATKV_ADMIN", "localhost:50052"),
+                  &exit_code);
   AddPlanCommand(app, program, &exit_code);
   try {
     app.parse(argc, argv);

@@ -1,0 +1,26 @@
+#include "client/bench/spread.h"
+
+#include <algorithm>
+#include <numeric>
+
+namespace heatkv::client {
+
+Spread SpreadOf(std::vector<double> values) {
+  Spread spread;
+  if (values.empty()) return spread;
+  std::sort(values.begin(), values.end());
+  const int count = static_cast<int>(values.size());
+  // Whole percents, so that no rounding error moves a rank.
+  const auto rank = [&](int percent) {
+    return values[(percent * count + 99) / 100 - 1];
+  };
+  spread.count = count;
+  spread.mean = std::accumulate(values.begin(), values.end(), 0.0) / count;
+  spread.p50 = rank(50);
+  spread.p95 = rank(95);
+  spread.p99 = rank(99);
+  spread.max = values.back();
+  return spread;
+}
+
+}  // namespace heatkv::client
