@@ -3,8 +3,10 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <iterator>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <utility>
 #include <vector>
@@ -102,6 +104,7 @@ class Device {
 
   void Enqueue(ScheduledRequest request) {
     left_[request.number] = request.images;
+    choices_[request.number] = request.choices;
     scheduler_.Enqueue(std::move(request));
   }
 
@@ -156,11 +159,12 @@ class Device {
       }
       return false;
     }
-    ExpectShape(*turn, before);
+    ExpectShape(*turn, before, now);
     Execute(*turn, limit);
     after_step(*turn);
     Report(*turn);
     ExpectBooksBalance();
+    ++turns_;
     return true;
   }
 
@@ -168,7 +172,9 @@ class Device {
   // What a refused admission must leave as it is.
   struct State {
     std::vector<std::pair<ImageRef, int>> flight;
-    std::vector<std::uint64_t> queue;
+    // In order, with what decides whether one may start.  Empty but for every
+    // eighth turn: it takes long to find out.
+    std::vector<std::pair<std::uint64_t, std::int64_t>> queue;
     int waiting_images;
     std::int64_t held;
     std::int64_t peak_sum;
@@ -181,8 +187,11 @@ class Device {
     for (const Scheduler::Flight& f : scheduler_.InFlight()) {
       state.flight.push_back({f.image, f.progress.next_scale});
     }
-    for (const QueuedRequest* waiting : scheduler_.queue().InOrder(now)) {
-      state.queue.push_back(waiting->number);
+    for (const QueuedRequest* waiting :
+         turns_ % 8 == 0 ? scheduler_.queue().InOrder(now)
+                         : std::vector<const QueuedRequest*>()) {
+      state.queue.push_back(
+          {waiting->number, scheduler_.LeastPeak(waiting->number)});
     }
     state.waiting_images = scheduler_.queue().images();
     state.held = scheduler_.blocks_held();
@@ -190,35 +199,51 @@ class Device {
     return state;
   }
 
-  void ExpectShape(const Turn& turn, const State& before) {
-    const State after{.flight = {},
-                      .queue = {},
-                      .waiting_images = scheduler_.queue().images(),
-                      .held = scheduler_.blocks_held(),
-                      .peak_sum = scheduler_.peak_sum_blocks()};
+  void ExpectShape(const Turn& turn, const State& before, absl::Time now) {
     EXPECT_LE(scheduler_.running_images(),
               std::max<int>(scheduler_.options().max_running_images,
                             static_cast<int>(before.flight.size())));
     EXPECT_GE(turn.group.size(), 1u);
     EXPECT_LE(static_cast<int>(turn.group.size()),
               TheMenu().Capacity(turn.ladder, turn.scale, turn.branches));
-    std::set<ImageRef> distinct(turn.group.begin(), turn.group.end());
+    const std::set<ImageRef> distinct(turn.group.begin(), turn.group.end());
     EXPECT_EQ(distinct.size(), turn.group.size());
     int started = 0;
+    std::int64_t peak_sum = before.peak_sum;
     for (const ImageRef& ref : turn.group) {
-      started += !lists_.contains(ref);
-      const Trajectory& trajectory = *scheduler_.Choice(ref.request).trajectory;
-      EXPECT_EQ(trajectory.branches(), turn.branches);
+      const TierChoice& choice = scheduler_.Choice(ref.request);
+      EXPECT_EQ(choice.trajectory->branches(), turn.branches);
+      if (lists_.contains(ref)) continue;
+      ++started;
+      ExpectTier(ref.request, choice, peak_sum);
+      peak_sum += choice.trajectory->peak_blocks();
     }
-    EXPECT_EQ(after.waiting_images, before.waiting_images - started);
-    EXPECT_EQ(scheduler_.running_images(),
-              static_cast<int>(before.flight.size()) + started);
+    const State after = Look(now);
     EXPECT_EQ(after.held, before.held);
-    if (started > 0) {
-      EXPECT_EQ(turn.scale, 0);
-    } else {
-      EXPECT_EQ(after.peak_sum, before.peak_sum);
+    EXPECT_EQ(after.peak_sum, peak_sum);
+    if (started == 0) {
+      EXPECT_EQ(after, before);
+      return;
     }
+    EXPECT_EQ(turn.scale, 0);
+    EXPECT_EQ(after.waiting_images, before.waiting_images - started);
+    EXPECT_EQ(after.flight.size(), before.flight.size() + started);
+  }
+
+  // An image that starts is on the tier of those before it of its request; the
+  // first one on the best that fits with every peak, else on the last one.
+  void ExpectTier(std::uint64_t number, const TierChoice& choice,
+                  std::int64_t peak_sum) {
+    const auto [granted, is_first] = granted_.emplace(number, choice.tier);
+    EXPECT_EQ(granted->second, choice.tier);
+    if (!is_first) return;
+    const std::vector<TierChoice>& choices = choices_.at(number);
+    const auto best = std::find_if(
+        choices.begin(), choices.end() - 1, [&](const TierChoice& c) {
+          return peak_sum + c.trajectory->peak_blocks() <=
+                 scheduler_.options().limit_blocks;
+        });
+    EXPECT_EQ(choice.tier, best->tier) << "request " << number;
   }
 
   void Execute(const Turn& turn, std::int64_t limit) {
@@ -274,6 +299,9 @@ class Device {
   std::map<ImageRef, std::unique_ptr<BlockLists>> lists_;
   std::map<std::uint64_t, int> left_;
   std::set<std::uint64_t> held_;
+  std::map<std::uint64_t, std::vector<TierChoice>> choices_;
+  std::map<std::uint64_t, int> granted_;
+  int turns_ = 0;
   int finished_ = 0;
   std::int64_t most_beyond_limit_ = 0;
 };
