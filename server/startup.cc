@@ -5,12 +5,11 @@
 #include <vector>
 
 #include "absl/memory/memory.h"
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "base/status_macros.h"
 #include "calibration/sha256.h"
-#include "model/infinity_backend.h"
+#include "server/load_model.h"
 
 namespace heatkv::server {
 namespace {
@@ -19,24 +18,6 @@ namespace {
 constexpr absl::Duration kLastWrites = absl::Seconds(2);
 
 constexpr int kRecordedCalls = 1000;
-
-absl::StatusOr<std::unique_ptr<model::ImageModel>> LoadModel(
-    const ServingPlan& plan) {
-  model::InfinityBackend::Options options;
-  options.device = plan.config.device;
-  options.threads = plan.config.threads;
-  options.cache_dtype = plan.config.cache_dtype == CacheDtype::kFloat32
-                            ? model::InfinityBackend::CacheDtype::kFloat32
-                            : model::InfinityBackend::CacheDtype::kBFloat16;
-  const std::string folder = plan.folder.path.string();
-  auto model =
-      model::InfinityBackend::Create(plan.folder.spec, folder, options);
-  if (model.ok() || absl::StrContains(model.status().message(), folder)) {
-    return model;
-  }
-  return absl::Status(model.status().code(),
-                      absl::StrCat(folder, ": ", model.status().message()));
-}
 
 PublicInterfaceOptions MakeInterfaceOptions(const ServerConfig& config,
                                             const std::string& version,

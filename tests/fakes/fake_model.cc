@@ -151,11 +151,17 @@ ModelSpec FakeModel::MakeSpec() {
   return spec;
 }
 
-FakeModel::FakeModel(std::shared_ptr<Script> script)
-    : script_(std::move(script)), spec_(MakeSpec()) {}
+FakeModel::FakeModel(std::shared_ptr<Script> script, ModelSpec spec,
+                     int bytes_per_value)
+    : script_(std::move(script)),
+      spec_(std::move(spec)),
+      bytes_per_value_(bytes_per_value) {}
 
 cache::CacheGeometry FakeModel::cache_geometry() const {
-  return {.layers = 2, .heads = 2, .head_width = 8, .bytes_per_value = 4};
+  return {.layers = spec_.transformer.depth,
+          .heads = spec_.transformer.heads,
+          .head_width = spec_.transformer.head_width(),
+          .bytes_per_value = bytes_per_value_};
 }
 
 absl::Status FakeModel::CreateArena(std::int64_t blocks) {
@@ -177,9 +183,10 @@ absl::StatusOr<std::shared_ptr<const EncodedText>> FakeModel::EncodeText(
   if (script_->on_encode) {
     if (absl::Status s = script_->on_encode(text->prompt); !s.ok()) return s;
   }
-  if (text->tokens() > kMaxTokens) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "the prompt has ", text->tokens(), " tokens, at most ", kMaxTokens));
+  if (text->tokens() > spec_.tokenizer.max_length) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("the prompt has ", text->tokens(), " tokens, at most ",
+                     spec_.tokenizer.max_length));
   }
   return std::shared_ptr<const EncodedText>(std::move(text));
 }

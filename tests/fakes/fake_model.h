@@ -58,7 +58,8 @@ class FakeModel final : public ImageModel {
     std::vector<int> group_sizes;  // of every step
   };
 
-  explicit FakeModel(std::shared_ptr<Script> script);
+  explicit FakeModel(std::shared_ptr<Script> script,
+                     ModelSpec spec = MakeSpec(), int bytes_per_value = 4);
 
   // Two layers of two heads of width 8; ladder 1, 2, 3, 4, 6 squared ("1:1",
   // "tiny") and a wide one ("1:2", "tiny").
@@ -82,6 +83,7 @@ class FakeModel final : public ImageModel {
 
   std::shared_ptr<Script> script_;  // shared with the test
   ModelSpec spec_;
+  int bytes_per_value_;
   std::vector<std::uint64_t> arena_;  // [block][slot]
 };
 

@@ -1,0 +1,36 @@
+// heatkv_fake_server: the server with the fake model instead of a real one.
+//
+// Takes the same flags as heatkv_server and a real model's folder, of which it
+// reads the sizes and the profile, and makes pictures that are noise but depend
+// on everything that a real picture depends on (tests/fakes/fake_model.h).  It
+// needs no torch: for load and fault tests under sanitizers, and for clients
+// that want a server without a model.
+
+#include <memory>
+#include <utility>
+
+#include "absl/time/clock.h"
+#include "server/load_model.h"
+#include "tests/fakes/fake_model.h"
+
+namespace heatkv::server {
+
+absl::StatusOr<std::unique_ptr<model::ImageModel>> LoadModel(
+    const ServingPlan& plan) {
+  auto script = std::make_shared<model::FakeModel::Script>();
+  // Slow enough that requests meet, whatever the machine.
+  script->spend = [](absl::Duration cost) { absl::SleepFor(cost); };
+  script->step_cost = [](int scale, int) {
+    return absl::Milliseconds(1 + scale);
+  };
+  script->decode_cost = absl::Milliseconds(2);
+  script->encode_cost = absl::Milliseconds(2);
+  model::ModelSpec spec = plan.folder.spec;
+  // A byte is a token here.
+  spec.tokenizer.max_length = plan.config.max_prompt_bytes + 1;
+  return std::make_unique<model::FakeModel>(
+      std::move(script), std::move(spec),
+      plan.config.cache_dtype == CacheDtype::kFloat32 ? 4 : 2);
+}
+
+}  // namespace heatkv::server
