@@ -32,7 +32,7 @@ class SilentObserver final : public ServerObserver {
 class WatchedCall final : public GenerationCall {
  public:
   WatchedCall(const CallServices* services, WorkerPool* writers, bool fails)
-      : GenerationCall(services, "GenerateImageStream", true),
+      : GenerationCall(services, "GenerateImageStream", Reader::kStream),
         writers_(writers),
         fails_(fails) {}
 
@@ -77,22 +77,24 @@ TEST(GenerationCallTest, EndsExactlyOnceWhateverMeetsInIt) {
   SilentObserver observer;
   EngineOptions options;
   options.pool_blocks = 500;
-  options.max_waiting_requests = 1000;
-  options.max_waiting_bytes = std::int64_t{1} << 40;
+  options.scheduler.queue.max_requests = 1000;
+  options.scheduler.queue.max_bytes = std::int64_t{1} << 40;
   auto engine =
       Engine::Create(options, std::make_unique<model::FakeModel>(script),
                      MakeFakeBook(), &clock, &observer);
   ASSERT_TRUE(engine.ok());
+  CallCount count;
   WorkerPool encoders(2);
   WorkerPool writers(2);
   CallServices services;
   services.engine = engine->get();
   services.encoders = &encoders;
+  services.calls = &count;
   services.observer = &observer;
   services.clock = &clock;
   services.rules.spec = &(*engine)->spec();
-  services.rules.book = &(*engine)->schedules();
-  services.rules.default_tier = "half";
+  services.rules.schedules = [&] { return (*engine)->schedules(); };
+  services.rules.default_tier = [] { return std::string("half"); };
   services.rules.count_tokens = [](absl::string_view) { return 1; };
   services.rules.draw_seed = [] { return std::uint64_t{1}; };
   services.rules.make_request_id = [] { return std::string("id"); };
@@ -112,7 +114,7 @@ TEST(GenerationCallTest, EndsExactlyOnceWhateverMeetsInIt) {
     const bool cancels = i % 3 == 2;
     clients.emplace_back([call = calls.back(), request, cancels] {
       call->Start(request, "peer", absl::Minutes(1));
-      call->Heartbeat(absl::ZeroDuration());
+      call->LookAfter();
       if (cancels) call->CancelByClient();
     });
   }
@@ -131,7 +133,7 @@ TEST(GenerationCallTest, EndsExactlyOnceWhateverMeetsInIt) {
   }
   EXPECT_EQ(observer.calls, kCalls);
   for (const auto& call : calls) EXPECT_EQ(call->closed, 1);
-  EXPECT_EQ((*engine)->Stats().reserved_blocks, 0);
+  EXPECT_EQ((*engine)->Stats().used_blocks, 0);
 }
 
 }  // namespace

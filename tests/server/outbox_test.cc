@@ -37,7 +37,7 @@ TEST(OutboxTest, HandsEventsOutInOrderWithTheirNumbers) {
 
 TEST(OutboxTest, AnEventInTheMakingHoldsUpThoseBehindIt) {
   Outbox outbox;
-  const auto place = outbox.Reserve(std::nullopt);
+  const auto place = outbox.Reserve(std::nullopt, 0);
   outbox.Push(Scale(1));
   EXPECT_FALSE(outbox.Take().has_value());
   EXPECT_TRUE(outbox.Fill(place, Picture(0)));
@@ -47,10 +47,10 @@ TEST(OutboxTest, AnEventInTheMakingHoldsUpThoseBehindIt) {
 
 TEST(OutboxTest, KeepsOnlyTheNewestPreviewOfAnImageButEveryImage) {
   Outbox outbox;
-  const auto stale = outbox.Reserve(0);
-  const auto other = outbox.Reserve(1);
-  const auto image = outbox.Reserve(std::nullopt);
-  const auto fresh = outbox.Reserve(0);
+  const auto stale = outbox.Reserve(0, 0);
+  const auto other = outbox.Reserve(1, 0);
+  const auto image = outbox.Reserve(std::nullopt, 0);
+  const auto fresh = outbox.Reserve(0, 0);
   EXPECT_FALSE(outbox.Fill(stale, Picture(7)));
   EXPECT_TRUE(outbox.Fill(other, Picture(1)));
   EXPECT_TRUE(outbox.Fill(image, Picture(2)));
@@ -65,9 +65,23 @@ TEST(OutboxTest, StaysSmallHoweverOftenPositionsAndPreviewsCome) {
   Outbox outbox;
   for (int i = 0; i < 1000; ++i) {
     outbox.Push(Queued(1000 - i));
-    outbox.Reserve(i % 3);
+    outbox.Reserve(i % 3, 7);
   }
   EXPECT_EQ(outbox.size(), 4);
+  EXPECT_EQ(outbox.bytes(), 3 * 7);
+}
+
+TEST(OutboxTest, CountsThePicturesThatItHoldsMadeOrInTheMaking) {
+  Outbox outbox;
+  const auto place = outbox.Reserve(std::nullopt, 1000);
+  outbox.Push(Scale(1));
+  EXPECT_EQ(outbox.bytes(), 1000);
+  v1::GenerateImageEvent picture = Picture(0);
+  picture.mutable_image()->set_data(std::string(300, 'x'));
+  outbox.Fill(place, picture);
+  EXPECT_EQ(outbox.bytes(), 300);
+  outbox.Take();
+  EXPECT_EQ(outbox.bytes(), 0);
 }
 
 TEST(OutboxTest, AHeartbeatJoinsNoQueue) {

@@ -18,8 +18,8 @@ class RequestRulesTest : public testing::Test {
  protected:
   RequestRulesTest() {
     rules_.spec = &spec_;
-    rules_.book = &book_;
-    rules_.default_tier = "half";
+    rules_.schedules = [this] { return book_; };
+    rules_.default_tier = [this] { return default_tier_; };
     rules_.max_images = 4;
     rules_.max_prompt_bytes = 100;
     rules_.count_tokens = [](absl::string_view prompt) -> absl::StatusOr<int> {
@@ -47,7 +47,8 @@ class RequestRulesTest : public testing::Test {
   }
 
   const model::ModelSpec spec_ = model::FakeModel::MakeSpec();
-  const ScheduleBook book_ = MakeFakeBook();
+  std::shared_ptr<const ScheduleBook> book_ = MakeFakeBook();
+  std::string default_tier_ = "half";
   RequestRules rules_;
   v1::GenerateImageRequest request_;
 };
@@ -58,6 +59,11 @@ TEST_F(RequestRulesTest, FillsInEveryDefault) {
   EXPECT_EQ(resolved.generation.ladder, 0);
   EXPECT_EQ(resolved.tier, "half");
   EXPECT_EQ(resolved.generation.tier, 1);
+  EXPECT_EQ(resolved.generation.least_tier, 1);
+  EXPECT_EQ(resolved.generation.book, book_);
+  EXPECT_EQ(resolved.generation.priority, Priority::kNormal);
+  EXPECT_EQ(resolved.generation.tenant, "");
+  EXPECT_EQ(resolved.generation.request_id, "made-here");
   EXPECT_THAT(resolved.generation.seeds, ElementsAre(77));
   EXPECT_EQ(resolved.generation.guidance, spec_.defaults.guidance);
   EXPECT_EQ(resolved.generation.tau, spec_.defaults.tau);
@@ -117,6 +123,49 @@ TEST_F(RequestRulesTest, PreviewsNameScalesAndNeedAStream) {
   EXPECT_EQ(Violations()["previews.scales"], "must be 1 to 5, but one is 6");
 }
 
+TEST_F(RequestRulesTest, ALowerTierMayBeAllowedButNoneOfMoreBytes) {
+  request_.set_tier("full");
+  request_.mutable_memory_policy()->set_allow_down_to("half");
+  EXPECT_EQ(Good().generation.tier, 0);
+  EXPECT_EQ(Good().generation.least_tier, 1);
+  request_.mutable_memory_policy()->set_allow_down_to("full");
+  EXPECT_EQ(Good().generation.least_tier, 0);
+  request_.set_tier("half");
+  EXPECT_EQ(Violations()["memory_policy.allow_down_to"],
+            "tier \"full\" keeps 1 of the full cache, more than tier \"half\", "
+            "which keeps 0.5");
+  request_.mutable_memory_policy()->set_allow_down_to("gold");
+  EXPECT_THAT(Violations()["memory_policy.allow_down_to"],
+              HasSubstr("no tier \"gold\"; there are: full, half"));
+}
+
+TEST_F(RequestRulesTest, ADefaultTierThatIsGoneIsNamed) {
+  default_tier_ = "gone";
+  EXPECT_THAT(Violations()["tier"], HasSubstr("no tier \"gone\""));
+}
+
+TEST_F(RequestRulesTest, ARequestKeepsTheBookThatItWasJudgedBy) {
+  const ResolvedRequest before = Good();
+  const auto old_book = book_;
+  book_ = std::make_shared<const ScheduleBook>(*old_book);
+  EXPECT_EQ(before.generation.book, old_book);
+  EXPECT_EQ(Good().generation.book, book_);
+}
+
+TEST_F(RequestRulesTest, PriorityAndTenantAreTaken) {
+  request_.set_priority(v1::PRIORITY_HIGH);
+  request_.set_tenant(std::string(64, 't'));
+  EXPECT_EQ(Good().generation.priority, Priority::kHigh);
+  EXPECT_EQ(Good().generation.tenant, std::string(64, 't'));
+  request_.set_priority(v1::PRIORITY_LOW);
+  EXPECT_EQ(Good().generation.priority, Priority::kLow);
+  request_.set_tenant(std::string(65, 't'));
+  request_.set_priority(static_cast<v1::Priority>(9));
+  const auto found = Violations();
+  EXPECT_THAT(found.at("tenant"), HasSubstr("at most 64"));
+  EXPECT_THAT(found.at("priority"), HasSubstr("9"));
+}
+
 TEST_F(RequestRulesTest, ListsEveryViolationAtOnce) {
   request_.set_prompt("");
   request_.set_negative_prompt("blur");
@@ -129,13 +178,16 @@ TEST_F(RequestRulesTest, ListsEveryViolationAtOnce) {
   request_.set_format(static_cast<v1::ImageFormat>(9));
   request_.set_quality(10);
   request_.set_request_id("line\nbreak");
+  request_.set_tenant("with space");
+  request_.mutable_memory_policy()->set_allow_down_to("iron");
   (*request_.mutable_tags())[""] = "x";
   std::vector<std::string> fields;
   for (const auto& [field, text] : Violations()) fields.push_back(field);
   EXPECT_THAT(fields,
               UnorderedElementsAre("prompt", "negative_prompt", "model", "n",
                                    "tier", "guidance", "tau", "top_p", "format",
-                                   "quality", "request_id", "tags"));
+                                   "quality", "request_id", "tags", "tenant",
+                                   "memory_policy.allow_down_to"));
 }
 
 TEST_F(RequestRulesTest, QualityBelongsToLossyFormats) {

@@ -3,100 +3,20 @@
 
 #include <atomic>
 #include <chrono>
-#include <condition_variable>
 #include <future>
-#include <memory>
-#include <mutex>
 #include <string>
 #include <thread>
 #include <vector>
 
-#include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
-#include "grpcpp/create_channel.h"
-#include "gtest/gtest.h"
-#include "heatkv/v1/image_generation.grpc.pb.h"
-#include "server/rpc/public_interface.h"
-#include "tests/server/engine_fixture.h"
+#include "tests/server/rpc_fixture.h"
 
 namespace heatkv::server {
 namespace {
 
-// Counts calls from any thread.
-class CountingObserver final : public ServerObserver {
- public:
-  void OnCall(const CallRecord& call) override {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    calls_.push_back(call);
-    changed_.notify_all();
-  }
-  void OnStage(Stage, absl::Duration) override {}
-  void OnScale(int, absl::Duration) override {}
-  void OnImage(const std::string&, const absl::Status&) override {}
+using testing::HasSubstr;
 
-  std::vector<CallRecord> AwaitCalls(std::size_t count) {
-    std::unique_lock<std::mutex> lock(mutex_);
-    const auto enough = [&] { return calls_.size() >= count; };
-    changed_.wait_for(lock, std::chrono::seconds(30), enough);
-    return calls_;
-  }
-
- private:
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::vector<CallRecord> calls_;
-};
-
-class RpcTest : public testing::Test {
- protected:
-  void Start(EngineOptions options = {}) {
-    options.pool_blocks = 1000;
-    options.max_waiting_bytes = std::int64_t{1} << 40;
-    auto engine =
-        Engine::Create(options, std::make_unique<model::FakeModel>(script_),
-                       MakeFakeBook(), &clock_, &observer_);
-    ASSERT_TRUE(engine.ok()) << engine.status();
-    engine_ = *std::move(engine);
-    PublicInterfaceOptions interface;
-    interface.listen = "127.0.0.1:0";
-    interface.default_tier = "half";
-    interface.server_version = "9.9.9";
-    interface.model_sha256 = "abc";
-    interface.sha256 = [](absl::string_view bytes) {
-      return absl::StrCat("sha of ", bytes.size());
-    };
-    auto started =
-        PublicInterface::Start(interface, engine_.get(), &observer_, &clock_);
-    ASSERT_TRUE(started.ok()) << started.status();
-    interface_ = *std::move(started);
-    stub_ = v1::ImageGeneration::NewStub(
-        grpc::CreateChannel(absl::StrCat("127.0.0.1:", interface_->port()),
-                            grpc::InsecureChannelCredentials()));
-    engine_->Start();
-  }
-
-  ~RpcTest() override {
-    if (engine_ != nullptr) engine_->Drain(absl::InfinitePast());
-    interface_.reset();
-  }
-
-  static v1::GenerateImageRequest Request(const std::string& prompt,
-                                          int n = 1) {
-    v1::GenerateImageRequest request;
-    request.set_prompt(prompt);
-    request.set_n(n);
-    request.set_seed(5);
-    return request;
-  }
-
-  std::shared_ptr<model::FakeModel::Script> script_ =
-      std::make_shared<model::FakeModel::Script>();
-  SystemClock clock_;
-  CountingObserver observer_;
-  std::unique_ptr<Engine> engine_;
-  std::unique_ptr<PublicInterface> interface_;
-  std::unique_ptr<v1::ImageGeneration::Stub> stub_;
-};
+using RpcTest = RpcFixture;
 
 TEST_F(RpcTest, AStreamTellsTheWholeStory) {
   Start();
@@ -111,6 +31,10 @@ TEST_F(RpcTest, AStreamTellsTheWholeStory) {
   ASSERT_GE(events.size(), 1 + 1 + 2 * 5 + 2 + 1);
   EXPECT_EQ(events[0].accepted().request_id(), "r1");
   EXPECT_EQ(events[0].accepted().schedule_sha256(), "hash of heatkv");
+  EXPECT_EQ(events[1].started().tier(), "half");
+  EXPECT_EQ(events[1].started().schedule_sha256(), "hash of heatkv");
+  EXPECT_EQ(events[1].started().peak_bytes(),
+            events[0].accepted().peak_bytes());
   EXPECT_TRUE(events.back().has_completed());
   int scales = 0, images = 0;
   std::uint64_t sequence = 0;
@@ -143,6 +67,7 @@ TEST_F(RpcTest, AUnaryCallGathersTheImages) {
   ASSERT_EQ(response.images_size(), 3);
   EXPECT_FALSE(response.request_id().empty());
   EXPECT_GT(response.usage().peak_cache_bytes(), 0);
+  EXPECT_EQ(response.tier(), "half");
 }
 
 TEST_F(RpcTest, AModelFailureIsTheStatusAndOthersGoOn) {
@@ -156,7 +81,7 @@ TEST_F(RpcTest, AModelFailureIsTheStatusAndOthersGoOn) {
   const grpc::Status bad =
       stub_->GenerateImage(&bad_context, Request("bad"), &response);
   EXPECT_EQ(bad.error_code(), grpc::StatusCode::INTERNAL);
-  EXPECT_THAT(bad.error_message(), testing::HasSubstr("not finite"));
+  EXPECT_THAT(bad.error_message(), HasSubstr("not finite"));
   EXPECT_TRUE(
       stub_->GenerateImage(&good_context, Request("good"), &response).ok());
 }
@@ -181,7 +106,7 @@ TEST_F(RpcTest, CancellingAStreamReachesTheEngine) {
   EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::CANCELLED);
   cancelled.set_value();
   EXPECT_TRUE(engine_->AwaitIdle(absl::Seconds(30)));
-  EXPECT_EQ(engine_->Stats().reserved_blocks, 0);
+  EXPECT_EQ(engine_->Stats().used_blocks, 0);
   const auto calls = observer_.AwaitCalls(1);
   ASSERT_EQ(calls.size(), 1);
 }
@@ -198,9 +123,8 @@ TEST_F(RpcTest, ADrainingEngineAnswersUnavailable) {
 }
 
 TEST_F(RpcTest, EveryCallGetsExactlyOneAnswerUnderLoadAndCancellation) {
-  EngineOptions options;
-  options.max_waiting_requests = 4;
-  Start(options);
+  engine_options_.scheduler.queue.max_requests = 4;
+  Start();
   std::atomic<int> ok = 0, cancelled = 0, full = 0, other = 0;
   std::vector<std::thread> threads;
   for (int t = 0; t < 8; ++t) {
@@ -236,7 +160,7 @@ TEST_F(RpcTest, EveryCallGetsExactlyOneAnswerUnderLoadAndCancellation) {
   EXPECT_GT(ok, 0);
   EXPECT_TRUE(engine_->AwaitIdle(absl::Seconds(30)));
   EXPECT_EQ(observer_.AwaitCalls(160).size(), 160);
-  EXPECT_EQ(engine_->Stats().reserved_blocks, 0);
+  EXPECT_EQ(engine_->Stats().used_blocks, 0);
   EXPECT_EQ(script_->live_images, 0);
 }
 
@@ -249,7 +173,7 @@ TEST_F(RpcTest, AnAddressInUseIsNamed) {
       PublicInterface::Start(options, engine_.get(), &observer_, &clock_);
   EXPECT_EQ(second.status().code(), absl::StatusCode::kUnavailable);
   EXPECT_THAT(std::string(second.status().message()),
-              testing::HasSubstr(options.listen));
+              HasSubstr(options.listen));
 }
 
 }  // namespace
