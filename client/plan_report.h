@@ -48,6 +48,7 @@ struct PlanRequest {
 
 struct PlanReport {
   std::string model;
+  model::ModelSpec spec;  // with this ladder only
   model::LadderSpec ladder;
   int pixels_per_token = 0;
   std::string ranking;  // the file; empty for the full cache

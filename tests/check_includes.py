@@ -80,7 +80,15 @@ RULES = {
         {"json", "threads", "log"},
     ),
     "client": (
-        {"base", "cache", "calibration", "client", "model/api", "server/config"},
+        {
+            "base",
+            "cache",
+            "calibration",
+            "client",
+            "model/api",
+            "server/config",
+            "server/engine",
+        },
         {"grpc", "cli", "json", "threads"},
     ),
     "tests": (
