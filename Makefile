@@ -5,7 +5,7 @@ SHELL := /bin/bash
 JOBS ?= $(shell nproc)
 PYTHON := third_party/python/bin/python
 
-.PHONY: help setup build test demo core test-asan test-tsan format lint clean
+.PHONY: help setup build test demo load-check core test-asan test-tsan format lint clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -22,6 +22,9 @@ test: setup  ## Build and run every test
 
 demo: build  ## Start a server, make six pictures under out/demo/, stop it
 	@$(PYTHON) tools/demo.py --bin build/bin --out out/demo
+
+load-check: build  ## 64 requests at once, some cancelled or slow: nothing lost, wrong or leaked
+	@$(PYTHON) tools/load_check.py --bin build/bin
 
 core: setup  ## Build and test the cache and the engine alone (no torch, no gRPC)
 	@tools/build.sh core $(JOBS)

@@ -44,16 +44,19 @@ class LocalServer:
             time.sleep(0.02)
         lines = dict(line.split(": ") for line in ports.read_text().splitlines())
         self.address = f"127.0.0.1:{lines['grpc']}"
+        self.admin_address = f"127.0.0.1:{lines['admin']}"
         self.metrics_url = f"http://127.0.0.1:{lines['metrics']}/metrics"
         return self
 
     def __exit__(self, kind, *_):
         self._process.send_signal(signal.SIGTERM)
         code = self._process.wait(timeout=60)
+        self._log.seek(0)
+        log = self._log.read()
         self._log.close()
         self._folder.cleanup()
         if code != 0 and kind is None:
-            raise RuntimeError(f"the server exited with {code}")
+            raise RuntimeError(f"the server exited with {code}:\n{log[-20000:]}")
 
     def peak_resident_bytes(self) -> int:
         """Most memory that the server's process has had (Linux VmHWM)."""

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import subprocess
 
 import PIL.Image
@@ -157,3 +158,137 @@ def test_capabilities_as_text_and_as_json(heatkv):
     assert text.returncode == 0 and "standard" in text.stdout
     answer = json.loads(heatkv("capabilities", "--json").stdout)
     assert answer["models"][0]["sizes"][0]["width"] == 128
+
+
+def test_a_lower_tier_by_consent_is_named(heatkv, start, tmp_path):
+    # Room for the sinks and little more: a full cache can never fit.
+    small = start("cache: {pool: 3 MiB}")
+    arguments = ["generate", PROMPT, "--seed", "7", "--tier", "full", "--out", "a.png"]
+    refused = heatkv(*arguments, address=small.address)
+    assert refused.returncode == 1 and "FAILED_PRECONDITION" in refused.stderr
+    granted = heatkv(
+        *arguments, "--allow_down_to", "standard", "--priority", "high",
+        "--tenant", "studio", address=small.address,
+    )
+    assert granted.returncode == 0, granted.stderr
+    tier = re.search(r"granted tier (\w+) \(asked for full\)", granted.stderr).group(1)
+    assert tier in ("high", "standard")
+    same = heatkv(
+        "generate", PROMPT, "--seed", "7", "--tier", tier, "--out", "b.png",
+        address=small.address,
+    )
+    assert same.returncode == 0, same.stderr
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+def test_estimate_as_text_and_as_json(heatkv):
+    text = heatkv("estimate", PROMPT, "--tier", "high")
+    assert text.returncode == 0, text.stderr
+    assert "16x16" in text.stdout and "tier high" in text.stdout
+    answer = json.loads(heatkv("estimate", PROMPT, "--tier", "high", "--json").stdout)
+    assert len(answer["scales"]) == 8
+    peaks = [int(scale["peak_bytes"]) for scale in answer["scales"]]
+    assert max(peaks) == int(answer["peak_bytes"])
+    made = heatkv("generate", PROMPT, "--tier", "high", "--json", "--out", "e.png")
+    usage = json.loads(made.stdout)["usage"]
+    assert usage["peak_cache_bytes"] == int(answer["peak_bytes"])
+    wrong = heatkv("estimate", PROMPT, "--tier", "gold")
+    assert wrong.returncode == 1 and "tier:" in wrong.stderr
+
+
+def test_a_job_from_its_start_to_its_pictures(heatkv, server, tmp_path):
+    submit = ["job", "submit", PROMPT, "--seeds", "4,9", "--key", "one"]
+    job = heatkv(*submit).stdout.strip()
+    assert job and heatkv(*submit).stdout.strip() == job, "the same key, the same job"
+    watched = heatkv("job", "watch", job, "--out", "w.png")
+    assert watched.returncode == 0, watched.stderr
+    assert watched.stdout.splitlines() == ["w-1.png", "w-2.png"]
+    assert "scale 8 of 8" in watched.stderr
+    shown = heatkv("job", "get", job, "--out", "g.png")
+    assert shown.returncode == 0, shown.stderr
+    assert "succeeded, 2 of 2 images" in shown.stdout
+    expected = server.generate(PROMPT, seeds=[4, 9])
+    for i, image in enumerate(expected.images, 1):
+        assert (tmp_path / f"w-{i}.png").read_bytes() == image.data
+        assert (tmp_path / f"g-{i}.png").read_bytes() == image.data
+
+
+def test_a_cancelled_job_says_so(heatkv):
+    job = heatkv("job", "submit", PROMPT, "--n", "10").stdout.strip()
+    assert heatkv("job", "cancel", job).returncode == 0
+    watched = heatkv("job", "watch", job, "--quiet")
+    assert watched.returncode == 1 and "CANCELLED" in watched.stderr
+    answer = json.loads(heatkv("job", "get", job, "--json").stdout)
+    assert answer["state"] == "JOB_STATE_CANCELLED"
+    absent = heatkv("job", "get", "no-such-job")
+    assert absent.returncode == 1 and "NOT_FOUND" in absent.stderr
+
+
+def test_the_operators_commands(heatkv, server, tmp_path):
+    def admin(*arguments):
+        result = heatkv("admin", f"--admin={server.admin_address}", *arguments)
+        assert result.returncode == 0, result.stderr
+        return result.stdout
+
+    heatkv("generate", PROMPT, "--request_id", "seen", "--out", "o.png")
+    pool = admin("pool", "--per_head")
+    assert "pool 0 B of 256.0 MiB used" in pool and "layer   7 [" in pool
+    view = json.loads(admin("pool", "--json"))
+    assert int(view["used_bytes"]) == 0 and int(view["high_water_bytes"]) > 0
+
+    requests = admin("requests", "--limit", "1000")
+    assert re.search(r"GenerateImageStream +seen .* 1/1 .*OK", requests)
+    newest = json.loads(admin("requests", "--limit", "1", "--json"))["requests"]
+    assert [one["request_id"] for one in newest] == ["seen"]
+
+    assert "was info" in admin("log-level", "warning")
+    assert "was warning" in admin("log-level", "info")
+
+    assert "draining" in admin("drain")
+    refused = heatkv("generate", PROMPT, "--out", "r.png")
+    assert refused.returncode == 3 and "UNAVAILABLE" in refused.stderr
+    assert "draining" in admin("pool")
+    assert "taken again" in admin("undrain")
+    assert heatkv("generate", PROMPT, "--out", "r.png").returncode == 0
+
+
+def test_a_configuration_is_tried_and_applied(heatkv, start, tmp_path):
+    one = start("tiers: {full: 1.0, standard: 0.1}")
+
+    def apply(text, *flags):
+        (tmp_path / "new.yaml").write_text(text)
+        return heatkv(
+            "admin", "apply", "new.yaml", *flags,
+            environment={"HEATKV_ADMIN": one.admin_address},
+        )
+
+    changed = "tiers: {full: 1.0, standard: 0.1}\nscheduling: {policy: preview}"
+    tried = apply(changed, "--dry_run")
+    assert tried.returncode == 0, tried.stderr
+    assert "latency -> preview" in tried.stdout and "not applied" in tried.stdout
+    applied = apply(changed)
+    assert applied.stdout.splitlines()[-1] == "applied", applied.stderr
+    assert "nothing changes" in apply(changed).stdout
+    wrong = apply("scheduling: {policy: random}")
+    assert wrong.returncode == 1 and "INVALID_ARGUMENT" in wrong.stderr
+
+
+def test_the_pool_can_be_watched(programs, server):
+    watch = subprocess.Popen(
+        [
+            programs / "heatkv", "admin", "pool", "--watch", "--interval=100ms",
+            "--json", f"--admin={server.admin_address}",
+        ],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    times = [json.loads(watch.stdout.readline())["time"] for _ in range(3)]
+    watch.kill()
+    watch.communicate()
+    assert len(set(times)) == 3
+
+
+def test_an_absent_operators_port_is_explained(heatkv):
+    result = heatkv("admin", "pool", environment={"HEATKV_ADMIN": "127.0.0.1:1"})
+    assert result.returncode == 3
+    assert "127.0.0.1:1" in result.stderr and "HEATKV_ADMIN" in result.stderr
