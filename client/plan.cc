@@ -56,10 +56,7 @@ int RunSimulation(const PlanFlags& flags) {
   request.plan = flags.request;
   request.pool_bytes = flags.pool_bytes;
   request.costs = flags.costs;
-  if (flags.max_running > 0) {
-    request.max_running = flags.max_running;
-    request.table_max_running = flags.max_running;
-  }
+  if (flags.max_running > 0) request.max_running = flags.max_running;
   if (!flags.request.budget.empty()) request.tiers = flags.request.budget;
   if (!flags.plot.empty() && flags.plot.extension() != ".svg") {
     return Fail(absl::InvalidArgumentError(absl::StrCat(
@@ -202,8 +199,8 @@ void AddPlanCommand(CLI::App& app, const std::filesystem::path& program,
                    "sum of their peaks)")
       ->transform(CLI::AsSizeValue(false));
   plan->add_option("--max_running", flags->max_running,
-                   "Images in flight at most (otherwise 4096; simulated: 256 "
-                   "in the table, 32 under load)")
+                   "Images in flight at most (otherwise 1024, and 32 with "
+                   "--simulate)")
       ->check(CLI::Range(1, 1 << 20));
   plan->add_option("--costs", flags->costs,
                    "Measured step costs, a JSON file (otherwise a model of a "

@@ -16,6 +16,7 @@
 
 #include "absl/status/statusor.h"
 #include "client/plan_report.h"
+#include "client/plan_simulation.h"
 #include "nlohmann/json.hpp"
 #include "server/engine/simulated_load.h"
 
@@ -23,7 +24,7 @@ namespace heatkv::client {
 
 struct AdmissionRequest {
   std::int64_t pool_bytes = 0;  // 0: that of 8 images by the sum of peaks
-  int max_running = 4096;       // images in flight
+  int max_running = 1024;       // images in flight
   std::filesystem::path costs;  // empty: ModeledCosts
 };
 
@@ -32,6 +33,8 @@ struct AdmissionGain {
   int max_running = 0;
   server::Concurrency by_peaks;
   server::Concurrency safe;
+  // Of identical images that all have the small scales behind them.
+  CapacityCell rested;
   std::string costs;  // where they are from
 };
 
@@ -44,7 +47,8 @@ absl::StatusOr<AdmissionGain> MeasureAdmission(const PlanReport& report,
 std::string ToText(const AdmissionGain& gain);
 
 // {pool_bytes, max_running, costs,
-//  sum_of_peaks | safe_state: {mean, greatest, images_per_second}}
+//  sum_of_peaks | safe_state: {mean, greatest, images_per_second},
+//  past_small_scales}
 nlohmann::ordered_json ToJson(const AdmissionGain& gain);
 
 }  // namespace heatkv::client

@@ -10,6 +10,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
 #include "base/status_macros.h"
+#include "cache/safe_state.h"
 #include "client/plan_costs.h"
 #include "client/plan_model.h"
 
@@ -134,31 +135,7 @@ std::string SizeOf(const model::ModelSpec& spec,
                       last.height * spec.pixels_per_token());
 }
 
-CapacityCell Capacity(const Bench& bench, const server::StepCostTable& costs,
-                      std::int64_t limit, int max_running,
-                      const server::RequestKind& kind) {
-  const cache::Trajectory& trajectory = *kind.choices.front().trajectory;
-  CapacityCell cell;
-  cell.by_peaks = limit / trajectory.peak_blocks();
-  if (cell.by_peaks == 0) return cell;
-  // Admission by safe states never admits fewer.
-  if (cell.by_peaks >= max_running) {
-    cell.safe = max_running;
-    cell.is_bounded = true;
-    return cell;
-  }
-  server::SchedulerOptions scheduler;
-  scheduler.limit_blocks = limit;
-  scheduler.max_running_images = max_running;
-  scheduler.policy = SchedulingPolicy::kPreview;
-  cell.safe =
-      MeasureConcurrency(scheduler, bench.capacity(), costs, kind).greatest;
-  cell.is_bounded = cell.safe >= max_running;
-  return cell;
-}
-
 absl::Status FillCapacity(const SimulationRequest& request, const Bench& bench,
-                          const server::StepCostTable& costs,
                           SimulationPlan* plan) {
   const double gigabyte = 1e9;
   for (const std::uint64_t bytes : request.pools) {
@@ -178,7 +155,6 @@ absl::Status FillCapacity(const SimulationRequest& request, const Bench& bench,
     plan->columns.push_back(
         absl::StrFormat("%g GB", static_cast<double>(bytes) / gigabyte));
   }
-  plan->table_max_running = request.table_max_running;
   for (std::size_t l = 0; l < bench.model.spec.ladders.size(); ++l) {
     const model::LadderSpec& ladder = bench.model.spec.ladders[l];
     for (const Tier& tier : bench.tiers) {
@@ -189,12 +165,11 @@ absl::Status FillCapacity(const SimulationRequest& request, const Bench& bench,
           MakeTrajectory(bench, ladder, tier, request.plan.branches);
       if (trajectory.ok()) {
         row.peak_bytes = (*trajectory)->peak_bytes();
-        server::RequestKind kind;
-        kind.ladder = static_cast<int>(l);
-        kind.choices = {{.tier = 0, .trajectory = *trajectory}};
+        const int rest = FirstScaleAlone(bench.model.spec, static_cast<int>(l),
+                                         request.plan.branches);
         for (const std::int64_t pool : plan->pools) {
-          row.cells.push_back(Capacity(bench, costs, pool / plan->block_bytes,
-                                       request.table_max_running, kind));
+          row.cells.push_back(
+              CapacityOf(pool / plan->block_bytes, **trajectory, rest));
         }
       } else {
         row.why_not = std::string(trajectory.status().message());
@@ -297,8 +272,7 @@ absl::Status FillRuns(const SimulationRequest& request, const Bench& bench,
 }
 
 absl::Status Check(const SimulationRequest& request) {
-  if (request.requests < 10 || request.max_running < 1 ||
-      request.table_max_running < 1) {
+  if (request.requests < 10 || request.max_running < 1) {
     return absl::InvalidArgumentError(
         absl::StrCat("simulates ", request.requests, " requests, ",
                      request.max_running, " in flight: at least 10 and 1"));
@@ -340,6 +314,30 @@ absl::StatusOr<std::vector<MixShare>> ParseMix(std::string_view text) {
   return mix;
 }
 
+int FirstScaleAlone(const model::ModelSpec& spec, int ladder, int branches) {
+  const int last = spec.ladders[ladder].ladder.num_scales() - 1;
+  int scale = 0;
+  while (scale < last &&
+         model::GroupCapacity(spec, ladder, scale, branches) > 1) {
+    ++scale;
+  }
+  return scale;
+}
+
+CapacityCell CapacityOf(std::int64_t limit_blocks,
+                        const cache::Trajectory& trajectory, int rest_scale) {
+  CapacityCell cell;
+  cell.by_peaks = limit_blocks / trajectory.peak_blocks();
+  if (cell.by_peaks == 0) return cell;
+  // Every image adds what it holds at rest; the first one, its way to the end.
+  const cache::ImageProgress at_rest = {.trajectory = &trajectory,
+                                        .next_scale = rest_scale};
+  const std::int64_t one = cache::SafeCapacity({&at_rest, 1});
+  const std::int64_t each = std::max<std::int64_t>(at_rest.blocks_held(), 1);
+  cell.safe = one > limit_blocks ? 0 : 1 + (limit_blocks - one) / each;
+  return cell;
+}
+
 absl::StatusOr<SimulationPlan> MakeSimulationPlan(
     const SimulationRequest& request) {
   RETURN_IF_ERROR(Check(request));
@@ -353,7 +351,7 @@ absl::StatusOr<SimulationPlan> MakeSimulationPlan(
   plan.costs = costs.source();
   plan.block_bytes = bench.model.geometry.block_bytes();
   if (request.capacity_table) {
-    RETURN_IF_ERROR(FillCapacity(request, bench, costs, &plan));
+    RETURN_IF_ERROR(FillCapacity(request, bench, &plan));
   }
   RETURN_IF_ERROR(FillRuns(request, bench, costs, &plan));
   return plan;

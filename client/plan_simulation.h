@@ -47,12 +47,10 @@ struct SimulationRequest {
   std::vector<std::uint64_t> devices = {24'000'000'000, 40'000'000'000,
                                         80'000'000'000, 141'000'000'000};
   std::uint64_t reserve_bytes = 12'000'000'000;
-  // Images in flight at most, in the table and for the load.
-  int table_max_running = 256;
-  int max_running = 32;
 
   // The load.
   std::uint64_t pool_bytes = 0;  // 0: 8 images of the largest kind
+  int max_running = 32;          // images in flight
   int requests = 2000;
   double rate = 0;    // a second; 0: `load`
   double load = 0.8;  // times what the device can do
@@ -65,12 +63,22 @@ struct SimulationRequest {
   bool capacity_table = true;
 };
 
-// The pool's size and how many identical images are in it at once.
+// How many identical images a pool holds at once.
 struct CapacityCell {
-  std::int64_t by_peaks = 0;  // pool divided by peak
-  int safe = 0;               // greatest number under safe states
-  bool is_bounded = false;    // by table_max_running
+  // Whatever they do: the pool divided by the peak of one.
+  std::int64_t by_peaks = 0;
+  // When each has all the scales behind it that run in groups, the small ones,
+  // and one at a time goes on to its end: the most for which that is a safe
+  // state (cache::SafeCapacity).
+  std::int64_t safe = 0;
 };
+
+// The first scale that an image does alone, or the last one.
+int FirstScaleAlone(const model::ModelSpec& spec, int ladder, int branches);
+
+// `rest_scale` is the scale before which the images stand.
+CapacityCell CapacityOf(std::int64_t limit_blocks,
+                        const cache::Trajectory& trajectory, int rest_scale);
 
 struct CapacityRow {
   std::string size;  // "1024x1024"
@@ -94,7 +102,6 @@ struct SimulationPlan {
 
   std::vector<std::int64_t> pools;   // bytes
   std::vector<std::string> columns;  // what the pools are
-  int table_max_running = 0;
   std::vector<CapacityRow> capacity;
 
   std::int64_t pool_bytes = 0;

@@ -17,13 +17,9 @@ constexpr int kBarColumns = 72;
 
 double Mebibytes(std::int64_t bytes) { return bytes / (1024.0 * 1024.0); }
 
-std::string Number(std::int64_t number, bool is_bounded) {
-  return absl::StrCat(number, is_bounded ? "+" : "");
-}
-
 // "12 / 80": by the sum of peaks, and by safe states.
 std::string CellText(const CapacityCell& cell) {
-  return absl::StrCat(cell.by_peaks, " / ", Number(cell.safe, cell.is_bounded));
+  return absl::StrCat(cell.by_peaks, " / ", cell.safe);
 }
 
 std::string Seconds(absl::Duration time) {
@@ -45,12 +41,9 @@ std::string LoadText(const SimulationPlan& plan) {
       plan.saturated_rate, pool);
 }
 
-std::string CapacityNote(const SimulationPlan& plan) {
-  return absl::StrFormat(
-      "Images at once: by the sum of peaks / by safe states under the policy "
-      "preview, at most %d (\"+\": more would fit).",
-      plan.table_max_running);
-}
+constexpr char kCapacityNote[] =
+    "Images at once: by the sum of peaks / by safe states, when all have the "
+    "small scales behind them that run in groups, and one at a time goes on.";
 
 Json ToJson(const Percentiles& p) {
   return {{"count", p.count},
@@ -97,7 +90,7 @@ std::string ToText(const SimulationPlan& plan) {
     absl::StrAppend(&text, "note: ", note, "\n");
   }
   if (!plan.capacity.empty()) {
-    absl::StrAppend(&text, "\n", CapacityNote(plan), "\n");
+    absl::StrAppend(&text, "\n", kCapacityNote, "\n");
     absl::StrAppendFormat(&text, "%-10s %-6s %10s", "size", "tier", "peak MiB");
     for (const std::string& column : plan.columns) {
       absl::StrAppendFormat(&text, " %14s", column);
@@ -175,7 +168,7 @@ std::string ToMarkdown(const SimulationPlan& plan) {
       }
       text += "\n";
     }
-    absl::StrAppend(&text, "\n", CapacityNote(plan), "\n\n");
+    absl::StrAppend(&text, "\n", kCapacityNote, "\n\n");
   }
   absl::StrAppend(&text, LoadText(plan), ".\n\n");
   absl::StrAppend(
@@ -202,8 +195,7 @@ Json ToJson(const SimulationPlan& plan) {
     for (std::size_t i = 0; i < row.cells.size(); ++i) {
       cells.push_back({{"pool_bytes", plan.pools[i]},
                        {"sum_of_peaks", row.cells[i].by_peaks},
-                       {"safe_states", row.cells[i].safe},
-                       {"is_bounded", row.cells[i].is_bounded}});
+                       {"safe_states", row.cells[i].safe}});
     }
     capacity.push_back({{"size", row.size},
                         {"tier", row.tier},
@@ -215,7 +207,6 @@ Json ToJson(const SimulationPlan& plan) {
   return {{"model", plan.model},
           {"costs", plan.costs},
           {"notes", plan.notes},
-          {"table_max_in_flight", plan.table_max_running},
           {"capacity", std::move(capacity)},
           {"pool_bytes", plan.pool_bytes},
           {"max_in_flight", plan.max_running},

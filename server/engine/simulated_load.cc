@@ -140,17 +140,17 @@ Concurrency MeasureConcurrency(const SchedulerOptions& scheduler,
   input.costs = &costs;
   input.kinds = {kind};
   input.backlog = 32;
-  int seen = 16;
+  int seen = 64;
   while (true) {
     input.warm_up = 2 * seen;
-    input.requests = IdenticalLoad(8 * seen);
+    input.requests = IdenticalLoad(6 * seen);
     const SimulationReport report = Simulate(input);
     if (report.most_running_images <= seen) {
       return {.mean = report.mean_running_images,
               .greatest = report.most_running_images,
               .images_per_second = report.images_per_second};
     }
-    seen = std::max(2 * seen, report.most_running_images);
+    seen = std::max(4 * seen, report.most_running_images);
   }
 }
 
