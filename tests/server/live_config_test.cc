@@ -30,7 +30,12 @@ ModelFolder FakeFolder() {
   HEATKV_CHECK_OK(ranking.status());
   ModelFolder folder;
   folder.spec = model::FakeModel::MakeSpec();
-  folder.profile = calibration::Profile{.ladder = folder.spec.ladders[0].ladder,
+  folder.profile = calibration::Profile{.model_sha256 = "",
+                                        .aspect = "1:1",
+                                        .pixel_class = "tiny",
+                                        .ladder = folder.spec.ladders[0].ladder,
+                                        .prompts_sha256 = "",
+                                        .tool = "",
                                         .scores = scores,
                                         .ranking = *std::move(ranking)};
   return folder;
