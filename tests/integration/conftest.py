@@ -11,6 +11,7 @@ import subprocess
 import sys
 
 import pytest
+from google.rpc import status_pb2
 
 from server_process import ServerProcess
 
@@ -37,10 +38,12 @@ def model_folder(request):
 def api(tmp_path_factory):
     """The protocol's Python modules: api.pb, api.grpc, api.admin_pb, ..."""
     out = tmp_path_factory.mktemp("protocol")
+    # google/rpc/status.proto lies in the Python package of its module.
+    google_apis = pathlib.Path(status_pb2.__file__).parents[2]
     subprocess.run(
         [
             sys.executable, "-m", "grpc_tools.protoc",
-            f"--proto_path={ROOT / 'proto'}",
+            f"--proto_path={ROOT / 'proto'}", f"--proto_path={google_apis}",
             f"--python_out={out}", f"--grpc_python_out={out}",
             "heatkv/v1/image_generation.proto", "heatkv/v1/admin.proto",
         ],
