@@ -66,6 +66,7 @@ struct PublicInterface::State {
         services{
             .engine = engine,
             .encoders = &encoders,
+            .calls = &calls,
             .observer = observer,
             .clock = clock,
             .rules = {.spec = &engine->spec(),
