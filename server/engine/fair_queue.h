@@ -88,7 +88,8 @@ class FairQueue {
   // it is let go.  No effect if it does not wait.
   void SetHeld(std::uint64_t number, bool held);
 
-  // All who wait in the order in which they would start if nobody came.
+  // All who wait in the order in which they would start if nobody came; those
+  // who are held, after all others.
   std::vector<const QueuedRequest*> InOrder(absl::Time now) const;
 
   bool empty() const;

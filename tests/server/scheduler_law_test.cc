@@ -100,7 +100,6 @@ class Device {
   // Requests that are neither finished nor cancelled.
   const std::map<std::uint64_t, int>& images_left() const { return left_; }
   int finished() const { return finished_; }
-  std::int64_t most_beyond_limit() const { return most_beyond_limit_; }
 
   void Enqueue(ScheduledRequest request) {
     left_[request.number] = request.images;
@@ -145,8 +144,6 @@ class Device {
     const State before = Look(now);
     const std::int64_t limit = scheduler_.EffectiveLimit();
     EXPECT_LE(limit, pool_.capacity());
-    most_beyond_limit_ =
-        std::max(most_beyond_limit_, limit - scheduler_.options().limit_blocks);
 
     const std::optional<Turn> turn = scheduler_.Next(now);
     if (!turn.has_value()) {
@@ -303,7 +300,6 @@ class Device {
   std::map<std::uint64_t, int> granted_;
   int turns_ = 0;
   int finished_ = 0;
-  std::int64_t most_beyond_limit_ = 0;
 };
 
 ScheduledRequest RandomRequest(std::uint64_t number, absl::Time now,
