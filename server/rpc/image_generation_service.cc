@@ -62,6 +62,15 @@ absl::Status ToAbsl(const grpc::Status& status) {
                       status.error_message());
 }
 
+// The reactor of a call that is answered at once.
+grpc::ServerUnaryReactor* Finished(grpc::CallbackServerContext* context,
+                                   const grpc::Status& status) {
+  // Asked for once a call: gRPC makes it anew each time.
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  reactor->Finish(status);
+  return reactor;
+}
+
 // A stream that ends before it begins.
 class RefusedStream final
     : public grpc::ServerWriteReactor<v1::GenerateImageEvent> {
@@ -134,10 +143,8 @@ grpc::ServerUnaryReactor* ImageGenerationService::SubmitImage(
   const auto record = std::make_shared<JobRecord>(
       MakeJobId(), services_->clock->Now(), jobs_->ttl());
   const auto call = std::make_shared<JobCall>(services_, results_, record);
-  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   if (!call->Judge(request->request(), context->peer())) {
-    reactor->Finish(*record->After(0).end);
-    return reactor;
+    return Finished(context, *record->After(0).end);
   }
   const ResolvedRequest& asked = call->asked();
   record->SetRequest(asked.request_id, asked.tier,
@@ -156,13 +163,11 @@ grpc::ServerUnaryReactor* ImageGenerationService::SubmitImage(
     return Answer(context, kRpc, ToGrpcStatus(entered.status()));
   }
   if (*entered == nullptr) {  // the engine refused it, and the call reported
-    reactor->Finish(*record->After(0).end);
-    return reactor;
+    return Finished(context, *record->After(0).end);
   }
   *response = std::move((*entered)->Describe().job);
   if (*entered != record) return Answer(context, kRpc, grpc::Status::OK);
-  reactor->Finish(grpc::Status::OK);
-  return reactor;
+  return Finished(context, grpc::Status::OK);
 }
 
 grpc::ServerWriteReactor<v1::GenerateImageEvent>*
@@ -197,10 +202,11 @@ grpc::ServerUnaryReactor* ImageGenerationService::GetImageJob(
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   // Reading may wait for a disk.
   services_->encoders->Schedule(
-      [this, context, response, view = std::move(view)]() mutable {
-        const absl::Status read = ReadPictures(&view);
+      [this, context, reactor, response, view = std::move(view)]() mutable {
+        const grpc::Status status = ToGrpcStatus(ReadPictures(&view));
         *response = std::move(view.job);
-        Answer(context, kRpc, ToGrpcStatus(read));
+        Report(*context, kRpc, status);
+        reactor->Finish(status);
       });
   return reactor;
 }
@@ -238,9 +244,7 @@ grpc::ServerUnaryReactor* ImageGenerationService::Answer(
     grpc::CallbackServerContext* context, const std::string& rpc,
     const grpc::Status& status) {
   Report(*context, rpc, status);
-  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  reactor->Finish(status);
-  return reactor;
+  return Finished(context, status);
 }
 
 }  // namespace heatkv::server
