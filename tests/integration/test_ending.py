@@ -1,6 +1,9 @@
 """Calls that end early, and a server that is told to stop."""
 
 import concurrent.futures
+import resource
+import signal
+import subprocess
 import time
 
 import grpc
@@ -23,6 +26,13 @@ def test_cancelling_in_mid_flight_frees_the_pool(server):
     assert server.pool("used") > 0
     stream.cancel()
     server.await_empty_pool()
+    poll(
+        lambda: server.metrics()[
+            'heatkv_cancel_to_release_seconds_count{cause="client"}'
+        ]
+        == 1,
+        what="a measured release",
+    )
     assert server.metrics()['heatkv_plan_error_bytes{gpu="0"}'] == 0
     assert server.generate(PROMPT, seed=1).images
 
@@ -144,3 +154,94 @@ def test_sigterm_when_idle_stops_at_once(start):
     server = start()
     server.terminate()
     assert server.await_exit(20) == 0
+
+
+class LoneServer:
+    """A server process whose standard error is the test's to handle."""
+
+    def __init__(self, programs, model, folder, config, stderr, **popen):
+        self.ports = folder / "lone.ports"
+        file = folder / "lone.yaml"
+        file.write_text(config)
+        self.process = subprocess.Popen(
+            [
+                programs / "heatkv_server", f"--config={file}",
+                f"--model={model}", "--listen=127.0.0.1:0",
+                "--metrics_listen=127.0.0.1:0", "--admin_listen=127.0.0.1:0",
+                f"--port_file={self.ports}",
+            ],
+            stdout=subprocess.DEVNULL,
+            stderr=stderr,
+            **popen,
+        )
+
+    def stub(self, api):
+        poll(self.ports.exists, 120, "readiness")
+        port = self.ports.read_text().split("\n")[0].split(": ")[1]
+        channel = grpc.insecure_channel(f"127.0.0.1:{port}")
+        return api.grpc.ImageGenerationStub(channel)
+
+
+@pytest.fixture
+def lone(programs, model_folder, tmp_path):
+    started = []
+
+    def start_one(config, stderr, **popen):
+        server = LoneServer(
+            programs, model_folder, tmp_path, config, stderr, **popen
+        )
+        started.append(server)
+        return server
+
+    yield start_one
+    for server in started:
+        server.process.kill()
+        server.process.wait()
+
+
+def test_a_stuck_server_exits_all_the_same(lone, api):
+    # A log that nobody reads: whoever writes an event waits for ever.
+    server = lone("drain_deadline: 100 ms", subprocess.PIPE)
+    stub = server.stub(api)
+    request = api.pb.GenerateImageRequest(prompt="", tags={"t": "x" * 100})
+
+    def code():
+        with pytest.raises(grpc.RpcError) as caught:
+            stub.GenerateImage(request, timeout=5)
+        return caught.value.code()
+
+    assert code() == grpc.StatusCode.INVALID_ARGUMENT
+    poll(lambda: code() == grpc.StatusCode.DEADLINE_EXCEEDED, 120)
+    begin = time.monotonic()
+    server.process.send_signal(signal.SIGTERM)
+    assert server.process.wait(timeout=60) == 3
+    assert 5 <= time.monotonic() - begin < 30
+
+
+def test_a_file_that_may_not_grow_does_not_end_the_server(lone, api, tmp_path):
+    limit = 4096
+
+    def no_large_files():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+    log = tmp_path / "limited.log"
+    with open(log, "wb") as stream:
+        server = lone("", stream, preexec_fn=no_large_files)
+        stub = server.stub(api)
+        request = api.pb.GenerateImageRequest(prompt=PROMPT, request_id="r" * 100)
+        for _ in range(40):
+            assert stub.GenerateImage(request).images
+        assert log.stat().st_size == limit
+        server.process.terminate()
+        assert server.process.wait(timeout=60) == 0
+
+
+def test_sigterm_while_the_model_loads_stops_at_once(lone, tmp_path):
+    log = tmp_path / "loading.log"
+    with open(log, "wb") as stream:
+        server = lone("", stream)
+        poll(lambda: "event=starting" in log.read_text(), what="the start")
+        server.process.terminate()
+        assert server.process.wait(timeout=60) == 0
+    text = log.read_text()
+    assert "event=stopped" in text and "event=ready" not in text

@@ -33,9 +33,11 @@ def test_bytes_of_all_heads_add_up_to_the_pools_use(server):
         assert metrics['heatkv_plan_error_bytes{gpu="0"}'] == 0
         parts = sum(
             metrics[f'heatkv_kv_pool_bytes{{gpu="0",state="{state}"}}']
-            for state in ("used", "reserved", "free")
+            for state in ("used", "free")
         )
+        assert parts == metrics['heatkv_kv_pool_effective_limit_bytes{gpu="0"}']
         assert parts == metrics['heatkv_kv_pool_limit_bytes{gpu="0"}']
+        assert metrics['heatkv_kv_pool_peak_sum_bytes{gpu="0"}'] >= used
         seen.append(used)
     assert list(stream)[-1].WhichOneof("event") == "completed"
     server.await_empty_pool()
@@ -79,6 +81,8 @@ def test_calls_and_images_are_counted(start):
         f'heatkv_scale_duration_seconds_count{{scale="{scales}"}}'
     ] == 3
     assert metrics['heatkv_request_duration_seconds_count{tier="standard"}'] == 2
+    assert metrics["heatkv_first_picture_seconds_count"] == 2
+    assert metrics["heatkv_step_images_sum"] == 3 * scales
     assert any(name.startswith("heatkv_build_info{") for name in metrics)
 
 

@@ -191,5 +191,18 @@ def test_an_address_in_use_is_named(programs, server, model_folder):
     assert server.address in result.stderr
 
 
+def test_the_admin_address_in_use_is_named(programs, server, model_folder):
+    result = subprocess.run(
+        [programs / "heatkv_server", f"--model={model_folder}",
+         "--listen=127.0.0.1:0", "--metrics_listen=127.0.0.1:0",
+         f"--admin_listen={server.admin_address}"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert result.returncode == CONFIGURATION
+    assert server.admin_address in result.stderr
+
+
 def test_an_unknown_flag_is_refused(programs):
     assert run(programs, "--bogus").returncode == CONFIGURATION
