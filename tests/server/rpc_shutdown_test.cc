@@ -108,6 +108,9 @@ TEST_F(RpcShutdownTest, AClientWhoReadsNothingIsEndedAndHoldsNothing) {
   EXPECT_LT(calls[0].usage.images, 10) << "images that nobody takes were made";
   EXPECT_TRUE(engine_->AwaitIdle(absl::Seconds(30)));
   EXPECT_EQ(engine_->Stats().used_blocks, 0);
+  v1::GenerateImageEvent event;
+  while (reader->Read(&event)) {
+  }
   EXPECT_FALSE(reader->Finish().ok());
   grpc::ClientContext other_context;
   v1::GenerateImageResponse response;
