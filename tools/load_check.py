@@ -318,6 +318,7 @@ def check(flags, server, capabilities, pool_bytes):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--bin", type=pathlib.Path, default=ROOT / "build/bin")
+    parser.add_argument("--server", default="heatkv_server", help="program in --bin")
     parser.add_argument("--out", type=pathlib.Path, default=ROOT / "out/load-check")
     parser.add_argument("--model", type=pathlib.Path, default=ROOT / "models/default")
     parser.add_argument("--requests", type=int, default=64)
@@ -327,12 +328,18 @@ def main():
     parser.add_argument("--vanish_share", type=float, default=0.0)
     flags = parser.parse_args()
     flags.bin = flags.bin.resolve()
-    for program in ("heatkv_server", "heatkv"):
+    for program in (flags.server, "heatkv"):
         if not (flags.bin / program).is_file():
             fail(f"{flags.bin / program} is not built: run make build")
     flags.out.mkdir(parents=True, exist_ok=True)
     model = f"--model={flags.model.resolve()}"
-    with LocalServer(flags.bin, [model], START_SECONDS) as server:
+
+    def start(*arguments):
+        return LocalServer(
+            flags.bin, [model, *arguments], START_SECONDS, flags.server
+        )
+
+    with start() as server:
         capabilities = read_capabilities(flags.bin, server)
     largest = max(
         int(cost["peak_bytes_guided"])
@@ -341,7 +348,7 @@ def main():
     )
     pool_bytes = POOL_IMAGES * largest
     config = configuration(flags.out, pool_bytes, flags)
-    with LocalServer(flags.bin, [model, f"--config={config}"], START_SECONDS) as server:
+    with start(f"--config={config}") as server:
         good = check(flags, server, capabilities, pool_bytes)
     sys.exit(0 if good else 1)
 

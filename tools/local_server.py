@@ -14,8 +14,10 @@ import time
 
 
 class LocalServer:
-    def __init__(self, binaries, arguments=(), start_seconds=120):
-        self._binary = pathlib.Path(binaries) / "heatkv_server"
+    def __init__(
+        self, binaries, arguments=(), start_seconds=120, program="heatkv_server"
+    ):
+        self._binary = pathlib.Path(binaries) / program
         self._arguments = list(arguments)
         self._start_seconds = start_seconds
 
