@@ -192,8 +192,8 @@ std::string OccupancyBars(const PlottedRun& run, int columns) {
     }
     const double share =
         used / (to - from) / static_cast<double>(run.limit_blocks);
-    bars +=
-        kBars[std::clamp(static_cast<int>(std::ceil(share * 8 - 1e-9)), 0, 8)];
+    const int eighths = static_cast<int>(std::lround(share * 8));
+    bars += kBars[std::clamp(eighths, used > 0 ? 1 : 0, 8)];
   }
   return bars;
 }

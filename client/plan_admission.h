@@ -23,9 +23,9 @@
 namespace heatkv::client {
 
 struct AdmissionRequest {
-  std::int64_t pool_bytes = 0;  // 0: that of 8 images by the sum of peaks
-  int max_running = 1024;       // images in flight
-  std::filesystem::path costs;  // empty: ModeledCosts
+  std::int64_t pool_bytes = 0;       // 0: that of 8 images by the sum of peaks
+  int max_running = 1024;            // images in flight
+  std::filesystem::path costs = {};  // empty: ModeledCosts
 };
 
 struct AdmissionGain {

@@ -226,7 +226,48 @@ TEST_F(PlanCommandTest, PrintsJsonThatParses) {
   ASSERT_TRUE(json.ok()) << json.status();
   EXPECT_EQ((*json)["budget"], 0.1);
   EXPECT_EQ((*json)["heads_dropped_per_source_scale"]["12"], 463);
+  const auto& admission = (*json)["plan"]["admission"];
+  EXPECT_EQ(admission["sum_of_peaks"]["greatest"], 8);
+  EXPECT_GT(admission["safe_state"]["mean"], 20);
   EXPECT_EQ(error_, "");
+}
+
+TEST_F(PlanCommandTest, BudgetIsNeededUnlessItSimulates) {
+  EXPECT_EQ(Run({"plan", "--model", "infinity-2b", "--models_dir", "models",
+                 "--orders", orders_.string()}),
+            64);
+  EXPECT_EQ(
+      Run({"plan", "--model", "infinity-2b", "--models_dir", "models",
+           "--orders", orders_.string(), "--budget", "0.1", "--load", "1.0"}),
+      64);  // a load, and nothing to simulate
+  const std::filesystem::path plot =
+      std::filesystem::path(testing::TempDir()) / "occupancy.svg";
+  ASSERT_EQ(Run({"plan",     "--model",   "infinity-2b",    "--models_dir",
+                 "models",   "--orders",  orders_.string(), "--simulate",
+                 "--tiers",  "0.1",       "--pool",         "1GiB",
+                 "--pools",  "1GiB,2GiB", "--requests",     "100",
+                 "--policy", "preview",   "--plot",         plot.string()}),
+            0)
+      << error_;
+  EXPECT_THAT(out_,
+              AllOf(HasSubstr("pool 2 GiB"), HasSubstr("a pool of 1024.00 MiB"),
+                    HasSubstr("policy preview, safe states")));
+  EXPECT_GT(std::filesystem::file_size(plot), 4000);
+  std::filesystem::remove(plot);
+}
+
+TEST_F(PlanCommandTest, PlotsOfOtherKindsAndUnwritableOnesFail) {
+  const std::vector<std::string> base = {
+      "plan",       "--model",    "infinity-2b", "--models_dir",
+      "models",     "--simulate", "--tiers",     "0.1",
+      "--requests", "20",         "--plot"};
+  std::vector<std::string> other = base;
+  other.push_back("occupancy.png");
+  EXPECT_EQ(Run(other), 1);
+  EXPECT_THAT(error_, HasSubstr("plots are SVG"));
+  other.back() = "no/such/folder/occupancy.svg";
+  EXPECT_EQ(Run(other), 1);
+  EXPECT_THAT(error_, HasSubstr("cannot write no/such/folder/occupancy.svg"));
 }
 
 TEST_F(PlanCommandTest, FailsWithOneLineOnStandardError) {
