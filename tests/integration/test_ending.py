@@ -218,20 +218,21 @@ def test_a_stuck_server_exits_all_the_same(lone, api):
     assert 5 <= time.monotonic() - begin < 30
 
 
-def test_a_file_that_may_not_grow_does_not_end_the_server(lone, api, tmp_path):
-    limit = 4096
+def no_large_files():
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
 
-    def no_large_files():
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
+def test_a_log_that_may_not_grow_does_not_end_the_server(lone, api, tmp_path):
     log = tmp_path / "limited.log"
     with open(log, "wb") as stream:
         server = lone("", stream, preexec_fn=no_large_files)
         stub = server.stub(api)
-        request = api.pb.GenerateImageRequest(prompt=PROMPT, request_id="r" * 100)
         for _ in range(40):
-            assert stub.GenerateImage(request).images
-        assert log.stat().st_size == limit
+            with pytest.raises(grpc.RpcError):
+                stub.GenerateImage(api.pb.GenerateImageRequest(prompt=""))
+        assert log.stat().st_size == 4096
+        request = api.pb.GenerateImageRequest(prompt=PROMPT)
+        assert stub.GenerateImage(request).images
         server.process.terminate()
         assert server.process.wait(timeout=60) == 0
 
