@@ -201,11 +201,22 @@ absl::Status FillRuns(const SimulationRequest& request, const Bench& bench,
   server::LoadOptions load;
   std::int64_t largest = 0;
   absl::Duration alone;
+  absl::Status last_failure;
   for (std::size_t l = 0; l < bench.ladder_shares.size(); ++l) {
     for (std::size_t t = 0; t < bench.tiers.size(); ++t) {
-      ASSIGN_OR_RETURN(const auto trajectory,
-                       MakeTrajectory(bench, bench.model.spec.ladders[l],
-                                      bench.tiers[t], request.plan.branches));
+      const model::LadderSpec& ladder = bench.model.spec.ladders[l];
+      absl::StatusOr<std::shared_ptr<const cache::Trajectory>> made =
+          MakeTrajectory(bench, ladder, bench.tiers[t], request.plan.branches);
+      if (!made.ok()) {
+        plan->notes.push_back(absl::StrCat("The load is without ",
+                                           bench.tiers[t].name, " at ",
+                                           SizeOf(bench.model.spec, ladder),
+                                           ": ", made.status().message(), "."));
+        last_failure = made.status();
+        continue;
+      }
+      const std::shared_ptr<const cache::Trajectory> trajectory =
+          *std::move(made);
       largest = std::max(largest, trajectory->peak_blocks());
       server::RequestKind kind;
       kind.ladder = static_cast<int>(l);

@@ -90,6 +90,20 @@ TEST(PlanSimulationTest, ATierBelowTheSinksOfASmallSizeIsExplained) {
   EXPECT_THAT(ToMarkdown(*plan), HasSubstr("| 256x256 | 5 % | – |"));
 }
 
+TEST(PlanSimulationTest, TheLoadIsOfTheTiersThatExistAndANoteSaysSo) {
+  SimulationRequest request = Request();
+  request.aspects = "1:1@0.06M";
+  request.tiers = "0.05,0.1";
+  const auto plan = MakeSimulationPlan(request);
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  EXPECT_THAT(plan->notes.back(),
+              AllOf(HasSubstr("without 5 % at 256x256"), HasSubstr("21")));
+  EXPECT_EQ(plan->runs[0].report.Count(server::Outcome::kFinished), 60);
+  request.tiers = "0.05";
+  EXPECT_THAT(std::string(MakeSimulationPlan(request).status().message()),
+              HasSubstr("13.25"));
+}
+
 TEST(PlanSimulationTest, EveryRequestEndsUnderBothPoliciesAndRules) {
   SimulationRequest request = Request();
   request.aspects = "1:1=2,2:3@0.25M=1";
