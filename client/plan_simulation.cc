@@ -140,8 +140,10 @@ absl::Status FillCapacity(const SimulationRequest& request, const Bench& bench,
   const double gigabyte = 1e9;
   for (const std::uint64_t bytes : request.pools) {
     plan->pools.push_back(static_cast<std::int64_t>(bytes));
+    const double mebibytes = static_cast<double>(bytes) / (1 << 20);
     plan->columns.push_back(
-        absl::StrFormat("pool %g GiB", static_cast<double>(bytes) / (1 << 30)));
+        mebibytes < 1024 ? absl::StrFormat("pool %g MiB", mebibytes)
+                         : absl::StrFormat("pool %g GiB", mebibytes / 1024));
   }
   for (const std::uint64_t bytes :
        request.pools.empty() ? request.devices : std::vector<std::uint64_t>{}) {
@@ -227,6 +229,7 @@ absl::Status FillRuns(const SimulationRequest& request, const Bench& bench,
           alone, costs.ImageAlone(static_cast<int>(l), request.plan.branches));
     }
   }
+  if (input.kinds.empty()) return last_failure;
   plan->pool_blocks =
       request.pool_bytes > 0
           ? static_cast<std::int64_t>(request.pool_bytes) / plan->block_bytes
