@@ -78,7 +78,11 @@ absl::StatusOr<ConfigOutcome> LiveConfig::Apply(const std::string& yaml,
   }
   outcome.capacity = DescribeCapacity(options_.folder.spec, *book, blocks);
   if (dry_run) return outcome;
-  RETURN_IF_ERROR(engine_->Reconfigure(SchedulingOf(config, blocks), book));
+  const std::function<absl::Status()> reconfigure = [&] {
+    return engine_->Reconfigure(SchedulingOf(config, blocks), book);
+  };
+  RETURN_IF_ERROR(options_.change ? options_.change(config, reconfigure)
+                                  : reconfigure());
   log_->Write(LogLevel::kInfo, "config_applied",
               {{"changes", ToText(outcome.changes)}});
   Adopt(std::move(config));

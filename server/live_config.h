@@ -37,6 +37,11 @@ struct LiveConfigOptions {
   ModelFolder folder;
   // Writes what the command line decides over what a file says; empty: nothing.
   std::function<void(ServerConfig*)> command_line;
+  // Does the engine's part of a change, `reconfigure`, together with what
+  // depends on it elsewhere; empty: does only that.
+  std::function<absl::Status(const ServerConfig& config,
+                             const std::function<absl::Status()>& reconfigure)>
+      change;
   // Told of every change, after the engine has it, before another one begins.
   std::function<void(const ServerConfig&)> on_change;
 };

@@ -128,11 +128,17 @@ absl::StatusOr<std::unique_ptr<RunningServer>> RunningServer::Start(
           .config = config,
           .folder = plan.folder,
           .command_line = std::move(command_line),
+          .change =
+              [server = server.get()](
+                  const ServerConfig& next,
+                  const std::function<absl::Status()>& reconfigure) {
+                return server->interface_->ChangeTiers(next.default_tier,
+                                                       reconfigure);
+              },
           .on_change =
               [server = server.get()](const ServerConfig& changed) {
                 server->metrics_->SetTiers(TierNames(changed));
                 server->metrics_->SetTenants(TenantNames(changed));
-                server->interface_->SetDefaultTier(changed.default_tier);
               }},
       server->engine_.get(), log);
   // An operator may be quick.

@@ -45,8 +45,8 @@ v1::SizeCapability DescribeSize(const model::ModelSpec& spec, int index,
 v1::GetCapabilitiesResponse DescribeCapabilities(const CallServices& services) {
   const RequestRules& rules = services.rules;
   const model::ModelSpec& spec = *rules.spec;
-  const std::shared_ptr<const ScheduleBook> book = rules.schedules();
-  const std::string default_tier = rules.default_tier();
+  const TierOffer offer = rules.offer();
+  const ScheduleBook& book = *offer.book;
   const SchedulerOptions options = services.engine->scheduler_options();
   const std::int64_t pool_blocks = options.limit_blocks;
   v1::GetCapabilitiesResponse response;
@@ -55,17 +55,17 @@ v1::GetCapabilitiesResponse DescribeCapabilities(const CallServices& services) {
   model.set_description(spec.description);
   model.set_model_sha256(services.model_sha256);
   for (std::size_t i = 0; i < spec.ladders.size(); ++i) {
-    *model.add_sizes() = DescribeSize(spec, i, *book, pool_blocks);
+    *model.add_sizes() = DescribeSize(spec, i, book, pool_blocks);
   }
   model.set_default_guidance(spec.defaults.guidance);
   model.set_default_tau(spec.defaults.tau);
   model.set_default_top_p(spec.defaults.top_p);
   model.set_max_prompt_tokens(spec.tokenizer.max_length);
-  for (const TierSpec& spec_of_tier : book->tiers()) {
+  for (const TierSpec& spec_of_tier : book.tiers()) {
     v1::Tier& tier = *response.add_tiers();
     tier.set_name(spec_of_tier.name);
     tier.set_budget(spec_of_tier.budget.fraction());
-    tier.set_is_default(spec_of_tier.name == default_tier);
+    tier.set_is_default(spec_of_tier.name == offer.default_tier);
   }
   for (const v1::ImageFormat format :
        {v1::IMAGE_FORMAT_PNG, v1::IMAGE_FORMAT_JPEG, v1::IMAGE_FORMAT_WEBP}) {
@@ -75,7 +75,7 @@ v1::GetCapabilitiesResponse DescribeCapabilities(const CallServices& services) {
   limits.set_max_images(rules.max_images);
   limits.set_max_prompt_bytes(rules.max_prompt_bytes);
   limits.set_max_queued_requests(options.queue.max_requests);
-  limits.set_pool_bytes(pool_blocks * book->geometry().block_bytes());
+  limits.set_pool_bytes(pool_blocks * book.geometry().block_bytes());
   response.set_server_version(services.server_version);
   return response;
 }

@@ -34,23 +34,30 @@ std::string MakeRequestId() {
   return absl::StrFormat("%016x", absl::Uniform<std::uint64_t>(random));
 }
 
-// The tier of requests that name none; may change while the server runs.
-class DefaultTier {
+// What tiers requests may name; may change while the server runs, but never
+// between the one half and the other.
+class TiersInForce {
  public:
-  explicit DefaultTier(std::string name) : name_(std::move(name)) {}
+  TiersInForce(const Engine* engine, std::string default_tier)
+      : engine_(engine), default_tier_(std::move(default_tier)) {}
 
-  std::string Get() const {
+  TierOffer Get() const {
     const std::lock_guard<std::mutex> lock(mutex_);
-    return name_;
+    return {engine_->schedules(), default_tier_};
   }
-  void Set(std::string name) {
+
+  absl::Status Change(std::string default_tier,
+                      const std::function<absl::Status()>& reconfigure) {
     const std::lock_guard<std::mutex> lock(mutex_);
-    name_ = std::move(name);
+    RETURN_IF_ERROR(reconfigure());
+    default_tier_ = std::move(default_tier);
+    return absl::OkStatus();
   }
 
  private:
+  const Engine* const engine_;
   mutable std::mutex mutex_;
-  std::string name_;  // guarded by mutex_
+  std::string default_tier_;  // guarded by mutex_
 };
 
 }  // namespace
@@ -59,39 +66,37 @@ struct PublicInterface::State {
   State(const PublicInterfaceOptions& options,
         std::unique_ptr<ResultStore> result_store, Engine* engine,
         ServerObserver* observer, const Clock* clock)
-      : default_tier(options.default_tier),
+      : tiers(engine, options.default_tier),
         results(std::move(result_store)),
         jobs(options.jobs, clock),
         encoders(options.encoder_threads),
-        services{
-            .engine = engine,
-            .encoders = &encoders,
-            .calls = &calls,
-            .observer = observer,
-            .clock = clock,
-            .rules = {.spec = &engine->spec(),
-                      .schedules = [engine] { return engine->schedules(); },
-                      .default_tier = [this] { return default_tier.Get(); },
-                      .max_images = options.max_images,
-                      .max_prompt_bytes = options.max_prompt_bytes,
-                      .count_tokens =
-                          [engine](absl::string_view prompt) {
-                            return engine->CountTokens(prompt);
-                          },
-                      .draw_seed = DrawSeed,
-                      .make_request_id = MakeRequestId},
-            .server_version = options.server_version,
-            .model_sha256 = options.model_sha256,
-            .sha256 = options.sha256,
-            .max_request_time = options.max_request_time,
-            .heartbeat = options.heartbeat,
-            .stall_timeout = options.stall_timeout,
-            .outbox_bytes = options.outbox_bytes},
+        services{.engine = engine,
+                 .encoders = &encoders,
+                 .calls = &calls,
+                 .observer = observer,
+                 .clock = clock,
+                 .rules = {.spec = &engine->spec(),
+                           .offer = [this] { return tiers.Get(); },
+                           .max_images = options.max_images,
+                           .max_prompt_bytes = options.max_prompt_bytes,
+                           .count_tokens =
+                               [engine](absl::string_view prompt) {
+                                 return engine->CountTokens(prompt);
+                               },
+                           .draw_seed = DrawSeed,
+                           .make_request_id = MakeRequestId},
+                 .server_version = options.server_version,
+                 .model_sha256 = options.model_sha256,
+                 .sha256 = options.sha256,
+                 .max_request_time = options.max_request_time,
+                 .heartbeat = options.heartbeat,
+                 .stall_timeout = options.stall_timeout,
+                 .outbox_bytes = options.outbox_bytes},
         service(&services, &jobs, results.get()) {}
 
   // The server goes first, then the service, then the encoders, which still put
   // pictures into the jobs.
-  DefaultTier default_tier;
+  TiersInForce tiers;
   CallCount calls;
   std::unique_ptr<ResultStore> results;
   JobBook jobs;
@@ -135,8 +140,10 @@ void PublicInterface::SetServing(bool serving) {
   state_->server->SetServing(serving);
 }
 
-void PublicInterface::SetDefaultTier(std::string tier) {
-  state_->default_tier.Set(std::move(tier));
+absl::Status PublicInterface::ChangeTiers(
+    std::string default_tier,
+    const std::function<absl::Status()>& reconfigure) {
+  return state_->tiers.Change(std::move(default_tier), reconfigure);
 }
 
 bool PublicInterface::Shutdown(absl::Time deadline) {

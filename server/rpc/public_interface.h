@@ -69,9 +69,11 @@ class PublicInterface {
   // What health checks answer from now on.
   void SetServing(bool serving);
 
-  // The tier of requests that name none, from now on.  Must exist in the
-  // engine's book.
-  void SetDefaultTier(std::string tier);
+  // Calls `reconfigure`, which brings the engine to other schedules, and, if it
+  // succeeds, makes `default_tier`, which exists in them, the tier of requests
+  // that name none.  No request sees the one change without the other.
+  absl::Status ChangeTiers(std::string default_tier,
+                           const std::function<absl::Status()>& reconfigure);
 
   // Takes no new call, lets those in flight end until `deadline`, cancels the
   // rest, and returns when none is left, 2 s after the deadline at the latest.

@@ -22,7 +22,7 @@ constexpr int kMaxTagBytes = 128;
 class Reading {
  public:
   Reading(const v1::GenerateImageRequest& request, const RequestRules& rules)
-      : request_(request), rules_(rules), book_(rules.schedules()) {}
+      : request_(request), rules_(rules), offer_(rules.offer()) {}
 
   ResolvedRequest ReadAll(bool streams) {
     ReadPrompt();
@@ -34,7 +34,7 @@ class Reading {
     ReadEncoding();
     ReadPreviews(streams);
     ReadLabels();
-    out_.generation.book = book_;
+    out_.generation.book = offer_.book;
     out_.generation.request_id = out_.request_id;
     return std::move(out_);
   }
@@ -163,10 +163,10 @@ class Reading {
   }
 
   std::optional<int> FindTier(const char* field, const std::string& name) {
-    const std::optional<int> tier = book_->FindTier(name);
+    const std::optional<int> tier = offer_.book->FindTier(name);
     if (!tier.has_value()) {
       Violate(field, "there is no tier \"", name, "\"; there are: ",
-              absl::StrJoin(book_->tiers(), ", ",
+              absl::StrJoin(offer_.book->tiers(), ", ",
                             [](std::string* text, const TierSpec& t) {
                               absl::StrAppend(text, t.name);
                             }));
@@ -175,8 +175,7 @@ class Reading {
   }
 
   void ReadTier() {
-    out_.tier =
-        request_.tier().empty() ? rules_.default_tier() : request_.tier();
+    out_.tier = request_.tier().empty() ? offer_.default_tier : request_.tier();
     const std::optional<int> tier = FindTier("tier", out_.tier);
     const std::string& least_name = request_.memory_policy().allow_down_to();
     std::optional<int> least = tier;
@@ -184,8 +183,8 @@ class Reading {
       least = FindTier("memory_policy.allow_down_to", least_name);
     }
     if (!tier.has_value() || !least.has_value()) return;
-    const double most = book_->tiers()[*tier].budget.fraction();
-    const double fraction = book_->tiers()[*least].budget.fraction();
+    const double most = offer_.book->tiers()[*tier].budget.fraction();
+    const double fraction = offer_.book->tiers()[*least].budget.fraction();
     if (fraction > most) {
       Violate("memory_policy.allow_down_to", "tier \"", least_name, "\" keeps ",
               fraction, " of the full cache, more than tier \"", out_.tier,
@@ -304,7 +303,7 @@ class Reading {
 
   const v1::GenerateImageRequest& request_;
   const RequestRules& rules_;
-  const std::shared_ptr<const ScheduleBook> book_;
+  const TierOffer offer_;
   ResolvedRequest out_;
   std::vector<FieldViolation> violations_;
 };

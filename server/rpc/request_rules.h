@@ -27,12 +27,17 @@
 
 namespace heatkv::server {
 
+// The tiers that requests may name, and the one of those that name none.
+struct TierOffer {
+  std::shared_ptr<const ScheduleBook> book;
+  std::string default_tier;
+};
+
 // What requests are judged by.  The pointed-to things outlive every judgement.
 struct RequestRules {
   const model::ModelSpec* spec = nullptr;
-  // The schedules in force; each judgement asks once and keeps what it got.
-  std::function<std::shared_ptr<const ScheduleBook>()> schedules;
-  std::function<std::string()> default_tier;
+  // What is in force; each judgement asks once and keeps what it got.
+  std::function<TierOffer()> offer;
   int max_images = 10;
   int max_prompt_bytes = 4096;
   // Pieces of a prompt; called from any thread.

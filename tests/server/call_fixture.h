@@ -63,8 +63,9 @@ class CallFixture : public EngineFixture {
     services_.observer = &observer_;
     services_.clock = &clock_;
     services_.rules.spec = &engine_->spec();
-    services_.rules.schedules = [this] { return engine_->schedules(); };
-    services_.rules.default_tier = [] { return std::string("half"); };
+    services_.rules.offer = [this] {
+      return TierOffer{engine_->schedules(), "half"};
+    };
     services_.rules.count_tokens = [](absl::string_view) { return 1; };
     services_.rules.draw_seed = [] { return std::uint64_t{1}; };
     services_.rules.make_request_id = [] { return std::string("id"); };

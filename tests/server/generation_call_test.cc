@@ -93,8 +93,9 @@ TEST(GenerationCallTest, EndsExactlyOnceWhateverMeetsInIt) {
   services.observer = &observer;
   services.clock = &clock;
   services.rules.spec = &(*engine)->spec();
-  services.rules.schedules = [&] { return (*engine)->schedules(); };
-  services.rules.default_tier = [] { return std::string("half"); };
+  services.rules.offer = [&] {
+    return TierOffer{(*engine)->schedules(), "half"};
+  };
   services.rules.count_tokens = [](absl::string_view) { return 1; };
   services.rules.draw_seed = [] { return std::uint64_t{1}; };
   services.rules.make_request_id = [] { return std::string("id"); };

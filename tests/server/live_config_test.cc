@@ -66,6 +66,12 @@ class LiveConfigTest : public testing::Test {
             .folder = FakeFolder(),
             .command_line =
                 [](ServerConfig* config) { config->metrics_listen = kMetrics; },
+            .change =
+                [this](const ServerConfig& config,
+                       const std::function<absl::Status()>& go) {
+                  default_tiers_.push_back(config.default_tier);
+                  return go();
+                },
             .on_change =
                 [this](const ServerConfig& config) {
                   changes_.push_back(config);
@@ -89,6 +95,7 @@ class LiveConfigTest : public testing::Test {
   void ExpectUntouched() {
     EXPECT_EQ(engine_->scheduler_options(), SchedulingOf(config_, kBlocks));
     EXPECT_EQ(engine_->schedules()->tiers(), config_.tiers);
+    EXPECT_TRUE(default_tiers_.empty());
     EXPECT_TRUE(changes_.empty());
     EXPECT_EQ(log_.level(), LogLevel::kInfo);
   }
@@ -102,6 +109,7 @@ class LiveConfigTest : public testing::Test {
   EventLog log_;
   std::unique_ptr<Engine> engine_;
   std::unique_ptr<LiveConfig> live_;
+  std::vector<std::string> default_tiers_;  // with each reconfiguration
   std::vector<ServerConfig> changes_;
 };
 
@@ -153,6 +161,7 @@ TEST_F(LiveConfigTest, BringsEveryLiveKeyToTheEngine) {
   EXPECT_EQ(options.queue.max_bytes, 1 << 20);
   EXPECT_EQ(engine_->schedules()->tiers(), next.tiers);
   EXPECT_EQ(log_.level(), LogLevel::kWarning);
+  EXPECT_THAT(default_tiers_, ElementsAre("most"));
   EXPECT_THAT(changes_, ElementsAre(next));
   EXPECT_EQ(live_->Current(), next);
 }

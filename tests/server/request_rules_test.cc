@@ -18,8 +18,7 @@ class RequestRulesTest : public testing::Test {
  protected:
   RequestRulesTest() {
     rules_.spec = &spec_;
-    rules_.schedules = [this] { return book_; };
-    rules_.default_tier = [this] { return default_tier_; };
+    rules_.offer = [this] { return TierOffer{book_, default_tier_}; };
     rules_.max_images = 4;
     rules_.max_prompt_bytes = 100;
     rules_.count_tokens = [](absl::string_view prompt) -> absl::StatusOr<int> {

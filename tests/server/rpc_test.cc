@@ -164,6 +164,58 @@ TEST_F(RpcTest, EveryCallGetsExactlyOneAnswerUnderLoadAndCancellation) {
   EXPECT_EQ(script_->live_images, 0);
 }
 
+TEST_F(RpcTest, TiersAndTheirDefaultChangeTogether) {
+  Start();
+  const auto both = engine_->schedules();
+  const auto made = ScheduleBook::Create(
+      engine_->spec(), both->geometry(), nullptr,
+      {{"full", cache::Budget::Full()}},
+      [](const cache::Schedule&) { return std::string("hash"); });
+  ASSERT_TRUE(made.ok()) << made.status();
+  const auto full_alone = std::make_shared<const ScheduleBook>(*made);
+  std::atomic<bool> done = false;
+  std::thread client([&] {
+    for (int i = 0; i < 200; ++i) {
+      grpc::ClientContext context;
+      v1::EstimateImageRequest request;
+      *request.mutable_request() = Request("cat");
+      v1::EstimateImageResponse estimate;
+      const grpc::Status status =
+          stub_->EstimateImage(&context, request, &estimate);
+      EXPECT_TRUE(status.ok()) << status.error_message();
+      grpc::ClientContext other_context;
+      v1::GetCapabilitiesResponse capabilities;
+      EXPECT_TRUE(
+          stub_->GetCapabilities(&other_context, {}, &capabilities).ok());
+      int defaults = 0;
+      for (const v1::Tier& tier : capabilities.tiers()) {
+        defaults += tier.is_default();
+      }
+      EXPECT_EQ(defaults, 1);
+    }
+    done = true;
+  });
+  const auto change = [&](const std::string& default_tier, const auto& book) {
+    return interface_->ChangeTiers(default_tier, [&] {
+      return engine_->Reconfigure(engine_->scheduler_options(), book);
+    });
+  };
+  while (!done) {
+    EXPECT_TRUE(change("full", full_alone).ok());
+    EXPECT_TRUE(change("half", both).ok());
+  }
+  client.join();
+  EXPECT_EQ(interface_->ChangeTiers(
+                "full", [] { return absl::InvalidArgumentError("no"); }),
+            absl::InvalidArgumentError("no"));
+  grpc::ClientContext context;
+  v1::EstimateImageRequest request;
+  *request.mutable_request() = Request("cat");
+  v1::EstimateImageResponse estimate;
+  ASSERT_TRUE(stub_->EstimateImage(&context, request, &estimate).ok());
+  EXPECT_EQ(estimate.tier(), "half");
+}
+
 TEST_F(RpcTest, AnAddressInUseIsNamed) {
   Start();
   PublicInterfaceOptions options;
