@@ -58,7 +58,7 @@ class LocalServer:
         self._log.close()
         self._folder.cleanup()
         if code != 0 and kind is None:
-            raise RuntimeError(f"the server exited with {code}:\n{log[-20000:]}")
+            raise RuntimeError(f"the server exited with {code}:\n{log}")
 
     def peak_resident_bytes(self) -> int:
         """Most memory that the server's process has had (Linux VmHWM)."""
