@@ -51,8 +51,12 @@ def test_every_violation_is_listed_at_once(server):
         tier="platinum",
         quality=50,
         request_id="with space",
+        tenant="t" * 65,
+        priority=77,
+        memory_policy=server.api.pb.MemoryPolicy(allow_down_to="tin"),
     )
     assert set(found) == {
+        "tenant", "priority", "memory_policy.allow_down_to",
         "prompt", "negative_prompt", "model", "n", "size", "guidance", "tau",
         "top_p", "tier", "quality", "request_id",
     }
@@ -112,7 +116,10 @@ def test_what_can_never_fit_is_refused_with_both_numbers(start):
 
 
 def test_a_full_queue_refuses_and_says_when_to_try_again(start):
-    server = start("scheduling: {max_running_images: 1}\nlimits: {max_queued_requests: 1}")
+    # The rest of the running request waits as well.
+    server = start(
+        "scheduling: {max_running_images: 1}\nlimits: {max_queued_requests: 2}"
+    )
     running = server.stream("a cat", n=3)
     while next(running).WhichOneof("event") != "started":
         pass
