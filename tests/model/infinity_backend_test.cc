@@ -52,8 +52,7 @@ class InfinityBackendTest : public testing::Test {
                        spec_.transformer.heads, budget, /*seed=*/3),
         model_->cache_geometry(), knobs.branches());
     return {.state = *std::move(state),
-            .lists = std::make_unique<cache::BlockLists>(
-                *pool_.Reserve(trajectory->peak_blocks()), trajectory)};
+            .lists = std::make_unique<cache::BlockLists>(&pool_, trajectory)};
   }
 
   // One scale of all images in one call.
@@ -66,8 +65,11 @@ class InfinityBackendTest : public testing::Test {
     for (std::size_t i = 0; i < images.size(); ++i) {
       items.push_back({.image = images[i]->state.get(), .plan = &plans[i]});
     }
-    const absl::Status status = model_->Step(items);
+    const std::vector<absl::Status> statuses = model_->Step(items);
     for (Running* image : images) image->lists->FinishStep();
+    EXPECT_EQ(statuses.size(), items.size());
+    absl::Status status;
+    for (const absl::Status& one : statuses) status.Update(one);
     return status;
   }
 
@@ -115,9 +117,9 @@ TEST_F(InfinityBackendTest, TheSameRecipeGivesTheSamePixels) {
 TEST_F(InfinityBackendTest, AnImageDoesNotDependOnItsCompany) {
   Running alone = Start("a red fox", 0, Knobs(1));
   const RgbImage picture = Finish({&alone});
-  // Other ladder, prompt, length, number of branches and schedule.
+  // Other prompt, length and schedule.
   Running image = Start("a red fox", 0, Knobs(1));
-  Running company = Start("a lighthouse", 1, Knobs(9, 1.0f), 0.9);
+  Running company = Start("a lighthouse", 0, Knobs(9), 0.9);
   EXPECT_EQ(Finish({&image, &company}).pixels, picture.pixels);
   Running later = Start("a red fox", 0, Knobs(1));
   Running before = Start("a boat", 0, Knobs(4), 0.3);
@@ -132,7 +134,7 @@ TEST_F(InfinityBackendTest, UnguidedImagesHaveOneBranch) {
   const cache::StepPlan plan = image.lists->PlanStep(0);
   EXPECT_EQ(plan.branches, 1);
   const StepItem item = {.image = image.state.get(), .plan = &plan};
-  EXPECT_TRUE(model_->Step({&item, 1}).ok());
+  EXPECT_TRUE(model_->Step({&item, 1})[0].ok());
 }
 
 TEST_F(InfinityBackendTest, PreviewsAreDecodedFromTheFirstScaleOn) {
