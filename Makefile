@@ -5,7 +5,7 @@ SHELL := /bin/bash
 JOBS ?= $(shell nproc)
 PYTHON := third_party/python/bin/python
 
-.PHONY: help setup build test demo load-check core test-asan test-tsan format lint clean
+.PHONY: help setup build test demo load-check load-check-sanitized core test-asan test-tsan format lint clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -25,6 +25,12 @@ demo: build  ## Start a server, make six pictures under out/demo/, stop it
 
 load-check: build  ## 64 requests at once, some cancelled or slow: nothing lost, wrong or leaked
 	@$(PYTHON) tools/load_check.py --bin build/bin
+
+load-check-sanitized: setup  ## The same with a fake model under ASan, UBSan and TSan
+	@for preset in asan tsan; do \
+	  tools/build.sh $$preset $(JOBS) load_check_programs && \
+	  ctest --preset $$preset -R '^load_check' || exit 1; \
+	done
 
 core: setup  ## Build and test the cache and the engine alone (no torch, no gRPC)
 	@tools/build.sh core $(JOBS)
