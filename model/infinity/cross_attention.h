@@ -38,6 +38,9 @@ class CrossAttention {
   at::Tensor operator()(const at::Tensor& x,
                         std::span<const TextKeysValues* const> texts) const;
 
+  const Linear& query() const { return query_; }
+  const Linear& projection() const { return projection_; }
+
  private:
   int heads_ = 0;
   Linear query_;

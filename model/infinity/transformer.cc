@@ -24,6 +24,21 @@ at::Tensor Stacked(std::span<const TextCondition* const> texts,
   return at::cat(rows);
 }
 
+// Puts all layers into one tensor, of which they become views.
+at::Tensor Pack(std::vector<TextKeysValues>* layers) {
+  std::vector<at::Tensor> pairs;
+  for (const TextKeysValues& layer : *layers) {
+    pairs.push_back(
+        at::stack({layer.keys.transpose(0, 1), layer.values.transpose(0, 1)}));
+  }
+  const at::Tensor packed = at::stack(pairs);
+  for (std::size_t i = 0; i < layers->size(); ++i) {
+    (*layers)[i] = {.keys = packed[i][0].transpose(0, 1),
+                    .values = packed[i][1].transpose(0, 1)};
+  }
+  return packed;
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<InfinityTransformer>> InfinityTransformer::Load(
@@ -53,6 +68,9 @@ absl::StatusOr<std::unique_ptr<InfinityTransformer>> InfinityTransformer::Load(
   RETURN_IF_ERROR(weights.Finish());
   model->unconditional_rows_ =
       model->ProjectText(model->text_.Normalise(model->unconditional_));
+  if (!model->device().is_cpu()) {
+    model->unconditional_packed_ = Pack(&model->unconditional_rows_);
+  }
   return model;
 }
 
@@ -69,6 +87,7 @@ TextCondition InfinityTransformer::EncodeText(
   const at::Tensor normalised = text_.Normalise(features);
   TextCondition text = text_.Condition(normalised);
   text.layers = ProjectText(normalised);
+  if (!device().is_cpu()) text.packed = Pack(&text.layers);
   return text;
 }
 
@@ -79,6 +98,9 @@ TextCondition InfinityTransformer::UnconditionalText(int tokens) const {
   for (const TextKeysValues& layer : unconditional_rows_) {
     text.layers.push_back({.keys = layer.keys.narrow(1, 0, tokens),
                            .values = layer.values.narrow(1, 0, tokens)});
+  }
+  if (unconditional_packed_.defined()) {
+    text.packed = unconditional_packed_.narrow(2, 0, tokens);
   }
   return text;
 }

@@ -3,6 +3,9 @@
 #include <ATen/ATen.h>
 
 #include "absl/strings/str_cat.h"
+#if HEATKV_CUDA
+#include "model/cuda/kernel_calls.h"
+#endif
 
 namespace heatkv::model {
 namespace {
@@ -25,10 +28,10 @@ Convolution Convolution::Take(WeightStore& weights, const std::string& prefix,
                               int outputs, int inputs, int side) {
   const std::string name = Unwrapped(weights, prefix, "conv");
   return {.weight = weights
-                        .Take(absl::StrCat(name, ".weight"),
-                              {outputs, inputs, side, side})
+                        .TakeMatrix(absl::StrCat(name, ".weight"),
+                                    {outputs, inputs, side, side})
                         .contiguous(at::MemoryFormat::ChannelsLast),
-          .bias = weights.Take(absl::StrCat(name, ".bias"), {outputs})};
+          .bias = weights.TakeMatrix(absl::StrCat(name, ".bias"), {outputs})};
 }
 
 at::Tensor Convolution::operator()(const at::Tensor& x) const {
@@ -44,6 +47,10 @@ GroupNorm GroupNorm::Take(WeightStore& weights, const std::string& prefix,
 }
 
 at::Tensor GroupNorm::operator()(const at::Tensor& x) const {
+#if HEATKV_CUDA
+  if (x.is_cuda())
+    return CudaGroupNormSwish(x, weight, bias, kGroups, kEpsilon);
+#endif
   at::Tensor normed = at::group_norm(x, kGroups, weight, bias, kEpsilon);
   return at::silu_(normed);
 }

@@ -1,0 +1,32 @@
+// swish(group normalisation) of an image whose channels lie together, as the
+// VAE's convolutions want them.  Sums are added in a fixed order, so results
+// repeat bit by bit.
+
+#ifndef MODEL_KERNELS_GROUP_NORM_SWISH_H_
+#define MODEL_KERNELS_GROUP_NORM_SWISH_H_
+
+#include <cstdint>
+
+#include "model/kernels/launch.h"
+
+namespace heatkv::kernels {
+
+struct GroupNormSwish {
+  const void* x = nullptr;        // bf16 [pixels, channels]
+  const float* weight = nullptr;  // [channels]
+  const float* bias = nullptr;    // [channels]
+  float* partial_sums = nullptr;  // WorkspaceFloats() of them
+  void* out = nullptr;            // bf16 [pixels, channels]
+  std::int64_t pixels = 0;
+  int channels = 0;  // a multiple of 8 and of groups, at most 2048
+  int groups = 0;
+  float epsilon = 0;
+};
+
+std::int64_t WorkspaceFloats(const GroupNormSwish& work);
+
+void Launch(const GroupNormSwish& work, Stream stream);
+
+}  // namespace heatkv::kernels
+
+#endif  // MODEL_KERNELS_GROUP_NORM_SWISH_H_
