@@ -36,12 +36,7 @@ CachedImage::CachedImage(std::shared_ptr<const cache::Schedule> schedule,
                                .head_width = head_width,
                                .bytes_per_value = 4},
           branches)),
-      pool_(trajectory_->peak_blocks()) {
-  std::optional<cache::Reservation> reservation =
-      pool_.Reserve(trajectory_->peak_blocks());
-  HEATKV_CHECK(reservation.has_value());
-  lists_ =
-      std::make_unique<cache::BlockLists>(*std::move(reservation), trajectory_);
-}
+      pool_(trajectory_->peak_blocks()),
+      lists_(std::make_unique<cache::BlockLists>(&pool_, trajectory_)) {}
 
 }  // namespace heatkv::model

@@ -127,7 +127,7 @@ std::vector<std::vector<at::Tensor>> OnGpu(
                              .bytes_per_value = 2},
         images.back().branches());
     lists.push_back(std::make_unique<cache::BlockLists>(
-        *pool.Reserve(trajectory->peak_blocks()), trajectory));
+        &pool, trajectory));
   }
   KeyValueArena arena(pool.capacity(), spec.head_width(), at::kBFloat16,
                       transformer.device());
