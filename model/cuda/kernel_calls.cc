@@ -27,16 +27,21 @@ at::Tensor Upload(std::span<const std::int32_t> values) {
                  /*non_blocking=*/true);
 }
 
-at::Tensor CudaGroupNormSwish(const at::Tensor& x, const at::Tensor& weight,
-                              const at::Tensor& bias, int groups,
-                              double epsilon) {
+at::Tensor CudaGroupNormSwish(const at::Tensor& x, const at::Tensor& input_bias,
+                              const at::Tensor& weight, const at::Tensor& bias,
+                              int groups, double epsilon, bool in_place) {
   HEATKV_CHECK(x.scalar_type() == at::kBFloat16);
   HEATKV_CHECK(weight.scalar_type() == at::kFloat);
   HEATKV_CHECK_EQ(x.size(0), 1);
   const at::Tensor in = x.contiguous(at::MemoryFormat::ChannelsLast);
-  at::Tensor out = at::empty_like(in, at::MemoryFormat::ChannelsLast);
+  at::Tensor out =
+      in_place ? in : at::empty_like(in, at::MemoryFormat::ChannelsLast);
   kernels::GroupNormSwish work;
   work.x = in.const_data_ptr();
+  if (input_bias.defined()) {
+    HEATKV_CHECK(input_bias.scalar_type() == at::kFloat);
+    work.input_bias = input_bias.const_data_ptr<float>();
+  }
   work.weight = weight.const_data_ptr<float>();
   work.bias = bias.const_data_ptr<float>();
   work.out = out.mutable_data_ptr();
@@ -49,6 +54,27 @@ at::Tensor CudaGroupNormSwish(const at::Tensor& x, const at::Tensor& weight,
   work.partial_sums = sums.mutable_data_ptr<float>();
   kernels::Launch(work, CurrentStream());
   return out;
+}
+
+void CudaAddBias(at::Tensor& x, const at::Tensor& bias,
+                 const at::Tensor& added) {
+  HEATKV_CHECK(x.is_contiguous(at::MemoryFormat::ChannelsLast));
+  HEATKV_CHECK(x.scalar_type() == at::kBFloat16);
+  HEATKV_CHECK(bias.scalar_type() == at::kFloat);
+  const at::Tensor other =
+      added.defined() ? added.contiguous(at::MemoryFormat::ChannelsLast)
+                      : at::Tensor();
+  kernels::BiasAdd work;
+  work.x = x.mutable_data_ptr();
+  work.bias = bias.const_data_ptr<float>();
+  if (other.defined()) {
+    HEATKV_CHECK(other.scalar_type() == at::kBFloat16);
+    HEATKV_CHECK_EQ(other.numel(), x.numel());
+    work.added = other.const_data_ptr();
+  }
+  work.pixels = x.size(2) * x.size(3);
+  work.channels = static_cast<int>(x.size(1));
+  kernels::Launch(work, CurrentStream());
 }
 
 at::Tensor VarlenAttention(const at::Tensor& queries, const at::Tensor& keys,

@@ -23,11 +23,17 @@ int CudaDevices();
 // waiting for it.
 at::Tensor Upload(std::span<const std::int32_t> values);
 
-// swish(group_norm(x)); x [1, channels, height, width] bf16 of a GPU.  The
-// result has its channels last.
-at::Tensor CudaGroupNormSwish(const at::Tensor& x, const at::Tensor& weight,
-                              const at::Tensor& bias, int groups,
-                              double epsilon);
+// swish(group_norm(x + input_bias)); x [1, channels, height, width] bf16 of a
+// GPU, input_bias float32 or undefined.  The result has its channels last; with
+// `in_place` it overwrites x, if x has its channels last.
+at::Tensor CudaGroupNormSwish(const at::Tensor& x, const at::Tensor& input_bias,
+                              const at::Tensor& weight, const at::Tensor& bias,
+                              int groups, double epsilon, bool in_place);
+
+// x = x + bias + added, in place; x and added as above, `added` may be
+// undefined; bias float32.
+void CudaAddBias(at::Tensor& x, const at::Tensor& bias,
+                 const at::Tensor& added);
 
 // Attention of sequences that lie one behind the other: queries [all query
 // tokens, heads, head width], keys and values [all key tokens, heads, head

@@ -41,6 +41,13 @@ __global__ void __launch_bounds__(kThreads)
   const std::int64_t last = work.pixels * (blockIdx.x + 1) / chunks;
   float sum[kVector] = {};
   float squares[kVector] = {};
+  float bias[kVector] = {};
+  if (work.input_bias != nullptr && lane < lanes) {
+#pragma unroll
+    for (int i = 0; i < kVector; ++i) {
+      bias[i] = work.input_bias[vector * kVector + i];
+    }
+  }
   if (lane < lanes) {
     const uint4* const x = static_cast<const uint4*>(work.x);
     for (std::int64_t pixel = first + lane; pixel < last; pixel += lanes) {
@@ -48,6 +55,7 @@ __global__ void __launch_bounds__(kThreads)
       Unpack(x[pixel * vectors + vector], value);
 #pragma unroll
       for (int i = 0; i < kVector; ++i) {
+        value[i] += bias[i];
         sum[i] += value[i];
         squares[i] += value[i] * value[i];
       }
@@ -125,6 +133,7 @@ __global__ void __launch_bounds__(kThreads)
     for (int i = 0; i < kVector; ++i) {
       const float2 group = *reinterpret_cast<const float2*>(
           statistics + 2 * ((channel + i) / size));
+      if (work.input_bias != nullptr) value[i] += work.input_bias[channel + i];
       const float normed =
           (value[i] - group.x) * group.y * work.weight[channel + i] +
           work.bias[channel + i];
@@ -140,7 +149,49 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
+__global__ void __launch_bounds__(kThreads) BiasAddKernel(BiasAdd work) {
+  const int vectors = work.channels / kVector;
+  const std::int64_t total = work.pixels * vectors;
+  for (std::int64_t index =
+           static_cast<std::int64_t>(blockIdx.x) * kThreads + threadIdx.x;
+       index < total;
+       index += static_cast<std::int64_t>(gridDim.x) * kThreads) {
+    const int channel = static_cast<int>(index % vectors) * kVector;
+    uint4* const place = static_cast<uint4*>(work.x) + index;
+    float value[kVector];
+    Unpack(*place, value);
+    float added[kVector] = {};
+    if (work.added != nullptr) {
+      Unpack(static_cast<const uint4*>(work.added)[index], added);
+    }
+    uint4 raw;
+    __nv_bfloat162* const pairs = reinterpret_cast<__nv_bfloat162*>(&raw);
+#pragma unroll
+    for (int i = 0; i < kVector; i += 2) {
+      pairs[i / 2] = __floats2bfloat162_rn(
+          value[i] + work.bias[channel + i] + added[i],
+          value[i + 1] + work.bias[channel + i + 1] + added[i + 1]);
+    }
+    *place = raw;
+  }
+}
+
+int Blocks(std::int64_t total) {
+  return static_cast<int>(
+      std::clamp<std::int64_t>((total + kThreads - 1) / kThreads, 1, 8192));
+}
+
 }  // namespace
+
+void Launch(const BiasAdd& work, Stream stream) {
+  if (work.channels % kVector != 0) {
+    throw CudaError("bias: " + std::to_string(work.channels) +
+                    " channels are no multiple of 8");
+  }
+  BiasAddKernel<<<Blocks(work.pixels * (work.channels / kVector)), kThreads, 0,
+                  stream>>>(work);
+  CheckLaunch("adding a bias");
+}
 
 std::int64_t WorkspaceFloats(const GroupNormSwish& work) {
   return static_cast<std::int64_t>(Chunks(work)) * 2 * work.channels +
@@ -160,10 +211,8 @@ void Launch(const GroupNormSwish& work, Stream stream) {
   CheckLaunch("sums of a group norm");
   StatisticsKernel<<<work.groups, kThreads, 0, stream>>>(work, chunks);
   CheckLaunch("statistics of a group norm");
-  const std::int64_t total = work.pixels * vectors;
-  const int blocks = static_cast<int>(
-      std::clamp<std::int64_t>((total + kThreads - 1) / kThreads, 1, 8192));
-  NormaliseKernel<<<blocks, kThreads, 0, stream>>>(work, chunks);
+  NormaliseKernel<<<Blocks(work.pixels * vectors), kThreads, 0, stream>>>(
+      work, chunks);
   CheckLaunch("group norm");
 }
 

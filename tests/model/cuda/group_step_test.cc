@@ -126,8 +126,7 @@ std::vector<std::vector<at::Tensor>> OnGpu(
                              .head_width = spec.head_width(),
                              .bytes_per_value = 2},
         images.back().branches());
-    lists.push_back(std::make_unique<cache::BlockLists>(
-        &pool, trajectory));
+    lists.push_back(std::make_unique<cache::BlockLists>(&pool, trajectory));
   }
   KeyValueArena arena(pool.capacity(), spec.head_width(), at::kBFloat16,
                       transformer.device());

@@ -196,12 +196,22 @@ TEST_P(ChannelsTest, GroupNormSwishIsThatOfFloat64) {
       (Random({1, channels, 33, 19}) * 3 + 2).to(at::kBFloat16);
   const at::Tensor weight = Random({channels});
   const at::Tensor bias = Random({channels});
-  const at::Tensor mine = CudaGroupNormSwish(x, weight, bias, 32, 1e-6);
+  const at::Tensor before = Random({channels});
+  const at::Tensor mine =
+      CudaGroupNormSwish(x, before, weight, bias, 32, 1e-6, /*in_place=*/false);
   const at::Tensor truth = at::silu(
-      at::group_norm(Double(x), 32, Double(weight), Double(bias), 1e-6));
+      at::group_norm(Double(x) + Double(before).view({1, channels, 1, 1}), 32,
+                     Double(weight), Double(bias), 1e-6));
   EXPECT_TRUE(mine.is_contiguous(at::MemoryFormat::ChannelsLast));
   EXPECT_LT(RelativeError(mine, truth), 4e-3);
-  EXPECT_TRUE(at::equal(mine, CudaGroupNormSwish(x, weight, bias, 32, 1e-6)));
+  at::Tensor again = x.contiguous(at::MemoryFormat::ChannelsLast).clone();
+  CudaGroupNormSwish(again, before, weight, bias, 32, 1e-6, /*in_place=*/true);
+  EXPECT_TRUE(at::equal(mine, again));
+
+  CudaAddBias(again, before, x);
+  EXPECT_LT(RelativeError(again, Double(mine) + Double(x) +
+                                     Double(before).view({1, channels, 1, 1})),
+            4e-3);
 }
 
 INSTANTIATE_TEST_SUITE_P(Channels, ChannelsTest,
