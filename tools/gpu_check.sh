@@ -33,14 +33,9 @@ print(pathlib.Path(torch.__file__).parent.parent)')
 libraries=/usr/local/cuda/lib64
 for folder in "$site"/nvidia/*/lib; do libraries=$libraries:$folder; done
 export LD_LIBRARY_PATH=$libraries:${LD_LIBRARY_PATH:-}
-# Torch brings the shared C++ library in; a compiler that knows only the static
-# one would give a program two of them, whose locales are not each other's.
-linking=-Wl,--allow-shlib-undefined
-if [ "$(g++ -print-file-name=libstdc++.so)" = libstdc++.so ]; then
-  linking="$linking -nostdlib++"
-  standard_library=$(ldconfig -p | sed -n 's/.*libstdc++.so.6 .*x86-64.* => //p' |
-    head -1)
-fi
+# Torch brings the shared C++ library in, so the compiler must be one that has
+# it, too: a program with two of them frees what is not its own.
+export CXX=/usr/bin/g++ CC=/usr/bin/gcc CUDAHOSTCXX=/usr/bin/g++
 failed=0
 
 stage() {
@@ -62,8 +57,7 @@ do_build() {
   cmake -G Ninja -S . -B "$build" -DCMAKE_BUILD_TYPE=Release \
     -DHEATKV_CUDA=ON -DHEATKV_SERVICES=OFF -DHEATKV_WERROR=OFF \
     -DHEATKV_LIBTORCH_DIR="$site" \
-    -DCMAKE_EXE_LINKER_FLAGS="$linking" \
-    -DCMAKE_CXX_STANDARD_LIBRARIES="${standard_library:-}" \
+    -DCMAKE_EXE_LINKER_FLAGS=-Wl,--allow-shlib-undefined \
     -DCMAKE_CUDA_ARCHITECTURES="${HEATKV_GPU_ARCHITECTURES:-90-real}" \
     > "$out/configure.log" 2>&1 || { tail -30 "$out/configure.log"; return 1; }
   ninja -C "$build" -k 0 heatkv_model model_gpu_test heatkv_company_check \
