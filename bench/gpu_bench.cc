@@ -175,6 +175,7 @@ absl::Status Bench::Load() {
   const std::int64_t blocks = book_->plan(0, 0).guided->peak_blocks();
   image_bytes_ = blocks * geometry.block_bytes();
   EngineOptions engine_options;
+  engine_options.cached_prompts = 1;  // no prompt comes twice
   engine_options.pool_blocks = absl::GetFlag(FLAGS_most_images) * blocks;
   ASSIGN_OR_RETURN(engine_, Engine::Create(engine_options, std::move(model),
                                            book_, &clock_, &times_));

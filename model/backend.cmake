@@ -44,9 +44,9 @@ heatkv_library(
 if(HEATKV_CUDA)
   add_subdirectory(kernels)
   target_sources(
-    heatkv_model PRIVATE cuda/group_layers.cc cuda/group_step.cc
+    heatkv_model PRIVATE cuda/group_layers.cc cuda/group_step.cc cuda/group_texts.cc
                          cuda/kernel_calls.cc cuda/memory_report.cc
-                         cuda/step_tables.cc)
+                         cuda/recorded_step.cc cuda/step_tables.cc)
   target_compile_definitions(heatkv_model PUBLIC HEATKV_CUDA=1)
   target_link_libraries(heatkv_model PUBLIC heatkv_kernels)
 endif()

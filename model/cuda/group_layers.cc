@@ -19,21 +19,11 @@ namespace {
 // Order in the files.
 enum Modulation { kGamma1, kGamma2, kScale1, kScale2, kShift1, kShift2 };
 
-at::Tensor StackedRows(std::span<const TextCondition* const> texts,
-                       at::Tensor TextCondition::*member, int dimension) {
-  std::vector<at::Tensor> parts;
-  for (const TextCondition* text : texts) parts.push_back(text->*member);
-  return at::cat(parts, dimension).contiguous();
-}
-
 // The residual stream of a group and what has still to be added to it.
 class Stream {
  public:
-  Stream(at::Tensor x, std::span<const TextCondition* const> texts)
-      : x_(std::move(x)),
-        modulation_(StackedRows(texts, &TextCondition::block_modulation, 0)),
-        head_scale_(StackedRows(texts, &TextCondition::head_scale, 0)),
-        head_shift_(StackedRows(texts, &TextCondition::head_shift, 0)) {
+  Stream(at::Tensor x, const GroupTexts& texts)
+      : x_(std::move(x)), texts_(texts) {
     work_.x = x_.mutable_data_ptr<float>();
     work_.rows = static_cast<int>(x_.size(0));
     work_.tokens = static_cast<int>(x_.size(1));
@@ -70,9 +60,9 @@ class Stream {
   // ... or for the head, in float32.
   at::Tensor HeadNorm() {
     work_.offset = 1;
-    work_.scale = {.rows = head_scale_.const_data_ptr<float>(),
+    work_.scale = {.rows = texts_.head_scale.const_data_ptr<float>(),
                    .row_stride = work_.width};
-    work_.shift = {.rows = head_shift_.const_data_ptr<float>(),
+    work_.shift = {.rows = texts_.head_shift.const_data_ptr<float>(),
                    .row_stride = work_.width};
     return Run(at::kFloat);
   }
@@ -81,7 +71,7 @@ class Stream {
   kernels::RowVector Part(const Block& block, Modulation which) const {
     const std::int64_t offset = which * std::int64_t{work_.width};
     return {.layer = block.modulation().const_data_ptr<float>() + offset,
-            .rows = modulation_.const_data_ptr<float>() + offset,
+            .rows = texts_.modulation.const_data_ptr<float>() + offset,
             .row_stride = 6 * std::int64_t{work_.width}};
   }
 
@@ -98,9 +88,7 @@ class Stream {
   }
 
   at::Tensor x_;
-  at::Tensor modulation_;  // [rows, 1, 6, width]
-  at::Tensor head_scale_;
-  at::Tensor head_shift_;
+  const GroupTexts& texts_;
   at::Tensor added_;
   kernels::ResidualNorm work_;
 };
@@ -111,7 +99,8 @@ class Staging {
  public:
   Staging(const StepTables& tables, const TransformerSpec& spec,
           std::int64_t rows, std::int64_t tokens, const at::Tensor& rotations,
-          std::int64_t most_keys, KeyValueArena& arena)
+          std::int64_t staging_rows, std::int64_t most_keys,
+          KeyValueArena& arena)
       : tables_(tables),
         heads_(spec.heads),
         head_width_(spec.head_width()),
@@ -123,7 +112,7 @@ class Staging {
         query_begin_(tables.query_begin()) {
     const auto options =
         at::TensorOptions(at::kBFloat16).device(rotations.device());
-    keys_ = at::empty({tables.most_staging_rows(), 1, head_width_}, options);
+    keys_ = at::empty({staging_rows, 1, head_width_}, options);
     values_ = at::empty_like(keys_);
     queries_ = at::empty({rows * heads_ * tokens, 1, head_width_}, options);
   }
@@ -148,21 +137,19 @@ class Staging {
     // (cache/step_plan.h).
     Copy(tables_.prefixes(layer), /*to_arena=*/false);
     Copy(tables_.stores(layer), /*to_arena=*/true);
-    const std::int64_t used = tables_.staging_rows(layer);
     const at::Tensor attended = VarlenAttention(
-        queries_, keys_.narrow(0, 0, used), values_.narrow(0, 0, used),
-        query_begin_, tables_.key_begin(layer), tokens_, most_keys_,
-        /*scale=*/1.0);
+        queries_, keys_, values_, query_begin_, tables_.key_begin(layer),
+        /*key_tokens=*/{}, tokens_, most_keys_, /*scale=*/1.0);
     return attended.view({rows_, heads_, tokens_, head_width_})
         .transpose(1, 2)
         .reshape({rows_ * tokens_, heads_ * head_width_});
   }
 
  private:
-  void Copy(std::span<const kernels::CopySpan> spans, bool to_arena) {
+  void Copy(const kernels::SpanList* list, bool to_arena) {
     kernels::SpanCopy copy;
-    copy.spans = spans.data();
-    copy.num_spans = static_cast<int>(spans.size());
+    copy.table = tables_.table();
+    copy.list = list;
     copy.arena = arena_.mutable_blocks().mutable_data_ptr();
     copy.keys = keys_.mutable_data_ptr();
     copy.values = values_.mutable_data_ptr();
@@ -189,23 +176,24 @@ class Staging {
 }  // namespace
 
 at::Tensor GroupLogits(const InfinityTransformer& transformer, int scale,
-                       at::Tensor x,
-                       std::span<const TextCondition* const> texts,
+                       at::Tensor x, const GroupTexts& texts,
                        const at::Tensor& rotations, const StepTables& tables,
-                       std::int64_t most_keys, KeyValueArena& arena) {
+                       std::int64_t staging_rows, std::int64_t most_keys,
+                       KeyValueArena& arena) {
   const TransformerSpec& spec = transformer.spec();
   const std::int64_t rows = x.size(0);
   const std::int64_t tokens = x.size(1);
   HEATKV_CHECK(x.scalar_type() == at::kFloat && x.is_contiguous());
   HEATKV_CHECK(arena.mutable_blocks().scalar_type() == at::kBFloat16);
-  HEATKV_CHECK_EQ(texts.size(), rows);
+  HEATKV_CHECK_EQ(texts.modulation.size(0), rows);
   x.add_(transformer.level_embedding()[scale]);
-  // [layers, 2, all text tokens, heads, head width]
-  const at::Tensor text_rows = StackedRows(texts, &TextCondition::packed, 2);
   const at::Tensor text_query_begin = tables.text_query_begin();
   const at::Tensor text_key_begin = tables.text_key_begin();
-  const double text_scale = 1 / std::sqrt(double(spec.head_width()));
-  Staging staging(tables, spec, rows, tokens, rotations, most_keys, arena);
+  const at::Tensor text_tokens = tables.text_tokens();
+  const double text_scale =
+      1 / std::sqrt(static_cast<double>(spec.head_width()));
+  Staging staging(tables, spec, rows, tokens, rotations, staging_rows,
+                  most_keys, arena);
   Stream stream(std::move(x), texts);
 
   const std::vector<Block>& blocks = transformer.blocks();
@@ -221,11 +209,11 @@ at::Tensor GroupLogits(const InfinityTransformer& transformer, int scale,
     const at::Tensor queries =
         cross.query()(stream.CrossNorm(block))
             .view({rows * tokens, spec.heads, spec.head_width()});
-    const at::Tensor text = text_rows[layer];
+    const at::Tensor text = texts.keys_values[layer];
     stream.Add(cross.projection()(
         VarlenAttention(queries, text[0], text[1], text_query_begin,
-                        text_key_begin, tokens, spec.text_max_length,
-                        text_scale)
+                        text_key_begin, text_tokens, tokens,
+                        spec.text_max_length, text_scale)
             .view({rows * tokens, spec.width})));
 
     const FeedForward& feed_forward = block.feed_forward();

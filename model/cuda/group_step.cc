@@ -62,7 +62,6 @@ at::Tensor GroupStep::Logits(std::span<const GroupMember> members, int capacity,
   std::vector<const cache::StepPlan*> plans;
   std::vector<at::Tensor> inputs;
   std::vector<const TextCondition*> texts;
-  std::vector<int> text_tokens;
   for (int slot = 0; slot < capacity; ++slot) {
     const bool has_image = slot < static_cast<int>(members.size());
     const GroupMember& member = members[has_image ? slot : 0];
@@ -78,19 +77,47 @@ at::Tensor GroupStep::Logits(std::span<const GroupMember> members, int capacity,
     }
     for (const TextCondition* text : member.image->texts()) {
       texts.push_back(text);
-      text_tokens.push_back(text->tokens);
     }
   }
   std::int64_t tokens_so_far = 0;
   for (int s = 0; s <= scale; ++s) {
     tokens_so_far += first.options().grids[s].tokens();
   }
-  const StepTables tables(plans, capacity, grid.tokens(), text_tokens);
-  const at::Tensor logits = GroupLogits(
-      *transformer_, scale, inputs.size() == 1 ? inputs[0] : at::cat(inputs),
-      texts, Rotations(grid, first.options().rope_grid), tables, tokens_so_far,
-      arena);
-  return logits.view({capacity, branches, grid.tokens(), -1});
+  const at::Tensor x = inputs.size() == 1 ? inputs[0] : at::cat(inputs);
+  const TextLayout layout(texts);
+  StepTables tables(plans, capacity, grid.tokens(), layout.ranges());
+  const cache::Grid& rope_grid = first.options().rope_grid;
+  const at::Tensor rotations = Rotations(grid, rope_grid);
+  const auto compute = [&](const at::Tensor& input, const GroupTexts& group,
+                           const StepTables& placed,
+                           std::int64_t staging_rows) {
+    return GroupLogits(*transformer_, scale, input, group, rotations, placed,
+                       staging_rows, tokens_so_far, arena)
+        .view({capacity, branches, grid.tokens(), -1});
+  };
+  if (x.size(0) * x.size(1) > recorded_rows_) {
+    tables.Place(Upload(tables.values()));
+    GroupTexts group = layout.Allocate();
+    group.keys_values = layout.AllocateKeysValues(layout.tokens());
+    layout.Fill(group);
+    return compute(x, group, tables, tables.most_staging_rows());
+  }
+  std::unique_ptr<RecordedStep>& recorded =
+      recorded_[{grid.height, grid.width, rope_grid.height, rope_grid.width,
+                 scale, tokens_so_far, branches, capacity}];
+  if (recorded == nullptr || !recorded->Fits(tables, layout)) {
+    if (!recorder_.has_value()) recorder_.emplace();
+    recorded.reset();
+    recorded = std::make_unique<RecordedStep>(
+        *recorder_, x, layout, tables,
+        [&](const at::Tensor& input, const GroupTexts& group,
+            const StepTables& placed) {
+          // Room for whole caches.
+          return compute(input, group, placed,
+                         placed.sequences() * tokens_so_far);
+        });
+  }
+  return recorded->Replay(x, layout, tables);
 }
 
 GroupStep::Sampled GroupStep::Sample(std::span<const GroupMember> members,

@@ -17,11 +17,14 @@
 #include <array>
 #include <cstdint>
 #include <map>
+#include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "cache/step_plan.h"
+#include "model/cuda/recorded_step.h"
 #include "model/infinity/image_in_flight.h"
 #include "model/infinity/key_value_arena.h"
 #include "model/infinity/transformer.h"
@@ -42,9 +45,15 @@ class GroupStep {
   explicit GroupStep(const InfinityTransformer* transformer)
       : transformer_(transformer) {}
 
+  // Steps of at most this many rows are recorded when they first come and then
+  // replayed.  0: none.
+  void set_recorded_rows(std::int64_t rows) { recorded_rows_ = rows; }
+
   // OK if the kernels take a model of this shape, else InvalidArgument.
   static absl::Status CheckShape(const TransformerSpec& spec);
 
+  // `arena` must be the same at every call.
+  //
   // Computes the next scale of every member and gives each its bits.  All are
   // at the same scale of equal ladders with equally many branches.  One status
   // a member: Internal if its logits are not finite.
@@ -53,7 +62,8 @@ class GroupStep {
 
   // The two halves of Run, for comparison with other implementations.
   //
-  // Raw logits, float32 [capacity, branches, tokens, 2 * bits a token].
+  // Raw logits, good until the next call, float32 [capacity, branches, tokens,
+  // 2 * bits a token].
   at::Tensor Logits(std::span<const GroupMember> members, int capacity,
                     KeyValueArena& arena);
   struct Sampled {
@@ -69,6 +79,11 @@ class GroupStep {
 
   const InfinityTransformer* transformer_;
   std::map<std::array<int, 4>, at::Tensor> rotations_;  // of every grid seen
+  std::int64_t recorded_rows_ = 2048;
+  std::optional<Recorder> recorder_;
+  // By grid, grid of positions, scale, tokens up to it, branches and capacity.
+  std::map<std::array<std::int64_t, 8>, std::unique_ptr<RecordedStep>>
+      recorded_;
 };
 
 }  // namespace heatkv::model

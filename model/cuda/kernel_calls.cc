@@ -5,6 +5,7 @@
 #include <c10/cuda/CUDAStream.h>
 
 #include <algorithm>
+#include <optional>
 #include <tuple>
 
 #include "base/check.h"
@@ -18,13 +19,26 @@ kernels::Stream CurrentStream() {
 
 int CudaDevices() { return c10::cuda::device_count(); }
 
-at::Tensor Upload(std::span<const std::int32_t> values) {
+namespace {
+
+at::Tensor Pinned(std::span<const std::int32_t> values) {
   const at::Tensor host =
       at::empty({static_cast<std::int64_t>(values.size())},
                 at::TensorOptions(at::kInt).pinned_memory(true));
   std::copy(values.begin(), values.end(), host.mutable_data_ptr<int>());
-  return host.to(at::Device(at::kCUDA, c10::cuda::current_device()),
-                 /*non_blocking=*/true);
+  return host;
+}
+
+}  // namespace
+
+void UploadTo(const at::Tensor& tensor, std::span<const std::int32_t> values) {
+  const at::Tensor host = Pinned(values);
+  tensor.narrow(0, 0, host.numel()).copy_(host, /*non_blocking=*/true);
+}
+
+at::Tensor Upload(std::span<const std::int32_t> values) {
+  return Pinned(values).to(at::Device(at::kCUDA, c10::cuda::current_device()),
+                           /*non_blocking=*/true);
 }
 
 at::Tensor CudaGroupNormSwish(const at::Tensor& x, const at::Tensor& input_bias,
@@ -81,12 +95,16 @@ at::Tensor VarlenAttention(const at::Tensor& queries, const at::Tensor& keys,
                            const at::Tensor& values,
                            const at::Tensor& query_begin,
                            const at::Tensor& key_begin,
+                           const at::Tensor& key_tokens,
                            std::int64_t most_queries, std::int64_t most_keys,
                            double scale) {
   return std::get<0>(at::_flash_attention_forward(
       queries, keys, values, query_begin, key_begin, most_queries, most_keys,
       /*dropout_p=*/0.0, /*is_causal=*/false, /*return_debug_mask=*/false,
-      scale));
+      scale, /*window_size_left=*/std::nullopt,
+      /*window_size_right=*/std::nullopt,
+      key_tokens.defined() ? std::optional<at::Tensor>(key_tokens)
+                           : std::nullopt));
 }
 
 }  // namespace heatkv::model

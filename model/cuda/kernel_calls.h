@@ -19,9 +19,10 @@ kernels::Stream CurrentStream();
 // GPUs that torch sees.
 int CudaDevices();
 
-// Copies host values to a new int32 tensor of the current device without
-// waiting for it.
+// Copies host values to a new int32 tensor of the current device, or to the
+// beginning of `tensor`, without waiting for it.
 at::Tensor Upload(std::span<const std::int32_t> values);
+void UploadTo(const at::Tensor& tensor, std::span<const std::int32_t> values);
 
 // swish(group_norm(x + input_bias)); x [1, channels, height, width] bf16 of a
 // GPU, input_bias float32 or undefined.  The result has its channels last; with
@@ -37,12 +38,15 @@ void CudaAddBias(at::Tensor& x, const at::Tensor& bias,
 
 // Attention of sequences that lie one behind the other: queries [all query
 // tokens, heads, head width], keys and values [all key tokens, heads, head
-// width], bf16; query_begin and key_begin int32 [sequences + 1].  A sequence's
-// result does not depend on the others, as long as the two bounds are the same.
+// width], bf16; query_begin and key_begin int32 [sequences + 1].  With
+// key_tokens int32 [sequences], a sequence has that many keys from its
+// key_begin on, which others may have, too.  A sequence's result does not
+// depend on the others, as long as the two bounds are the same.
 at::Tensor VarlenAttention(const at::Tensor& queries, const at::Tensor& keys,
                            const at::Tensor& values,
                            const at::Tensor& query_begin,
                            const at::Tensor& key_begin,
+                           const at::Tensor& key_tokens,
                            std::int64_t most_queries, std::int64_t most_keys,
                            double scale);
 

@@ -5,7 +5,6 @@
 #include <algorithm>
 
 #include "base/check.h"
-#include "model/cuda/kernel_calls.h"
 
 namespace heatkv::model {
 namespace {
@@ -33,49 +32,44 @@ std::int64_t Append(std::span<const BlockSpan> spans, std::int64_t row,
 
 StepTables::StepTables(std::span<const cache::StepPlan* const> plans,
                        int capacity, std::int64_t tokens,
-                       std::span<const int> text_tokens) {
+                       std::span<const TextRange> texts) {
   HEATKV_CHECK(!plans.empty());
   HEATKV_CHECK_LE(plans.size(), capacity);
   const cache::StepPlan& first = *plans[0];
   rows_ = std::int64_t{capacity} * first.branches;
   sequences_ = rows_ * first.heads;
-  HEATKV_CHECK_EQ(text_tokens.size(), rows_);
+  HEATKV_CHECK_EQ(texts.size(), rows_);
 
-  std::vector<std::int32_t> table;
   const auto append_multiples = [&](std::int64_t count) {
     for (std::int64_t i = 0; i <= count; ++i) {
-      table.push_back(static_cast<std::int32_t>(i * tokens));
+      values_.push_back(static_cast<std::int32_t>(i * tokens));
     }
   };
+  const auto here = [&] { return static_cast<std::int64_t>(values_.size()); };
   append_multiples(sequences_);
-  text_query_begin_ = static_cast<std::int64_t>(table.size());
+  text_query_begin_ = here();
   append_multiples(rows_);
-  text_key_begin_ = static_cast<std::int64_t>(table.size());
-  std::int32_t text = 0;
-  table.push_back(text);
-  for (const int count : text_tokens) table.push_back(text += count);
+  text_key_begin_ = here();
+  for (const TextRange& text : texts) values_.push_back(text.begin);
+  values_.push_back(texts.back().begin + texts.back().tokens);
+  text_tokens_ = here();
+  for (const TextRange& text : texts) values_.push_back(text.tokens);
+  layers_begin_ = here();
+  values_.resize(LayerBegin(first.layers));
 
-  std::vector<std::int32_t> key_begin;
-  std::vector<std::int32_t> current;
   std::vector<std::int32_t> prefixes;
   std::vector<std::int32_t> stores;
-  const auto append = [&](const std::vector<std::int32_t>& part) {
-    const auto begin = static_cast<std::int64_t>(table.size());
-    table.insert(table.end(), part.begin(), part.end());
-    return begin;
-  };
   for (int layer = 0; layer < first.layers; ++layer) {
-    key_begin.clear();
-    current.clear();
     prefixes.clear();
     stores.clear();
+    std::int64_t place = LayerBegin(layer) + 4;
     std::int64_t row = 0;
     for (int slot = 0; slot < capacity; ++slot) {
       const cache::StepPlan* const plan =
           slot < plans.size() ? plans[slot] : nullptr;
       for (int branch = 0; branch < first.branches; ++branch) {
         for (int head = 0; head < first.heads; ++head) {
-          key_begin.push_back(static_cast<std::int32_t>(row));
+          values_[place] = static_cast<std::int32_t>(row);
           if (plan != nullptr) {
             const int plan_row = plan->row(layer, branch, head);
             row += Append(plan->prefix_of(plan_row), row, &prefixes);
@@ -86,22 +80,29 @@ StepTables::StepTables(std::span<const cache::StepPlan* const> plans,
                 << head << " stores " << stored << " of " << tokens
                 << " tokens";
           }
-          current.push_back(static_cast<std::int32_t>(row));
+          values_[place + sequences_ + 1] = static_cast<std::int32_t>(row);
           row += tokens;
+          ++place;
         }
       }
     }
-    key_begin.push_back(static_cast<std::int32_t>(row));
-    Layer made;
-    made.rows = row;
-    made.key_begin = append(key_begin);
-    made.current = append(current);
-    made.prefixes = {.begin = append(prefixes), .spans = prefixes.size() / 3};
-    made.stores = {.begin = append(stores), .spans = stores.size() / 3};
-    layers_.push_back(made);
+    values_[place] = static_cast<std::int32_t>(row);
     most_staging_rows_ = std::max(most_staging_rows_, row);
+    std::int64_t list = LayerBegin(layer);
+    for (const std::vector<std::int32_t>* spans : {&prefixes, &stores}) {
+      values_[list++] = static_cast<std::int32_t>(values_.size());
+      values_[list++] = static_cast<std::int32_t>(spans->size() / 3);
+      values_.insert(values_.end(), spans->begin(), spans->end());
+    }
   }
-  table_ = Upload(table);
+}
+
+// A layer has its two lists, key_begin and current.
+std::int64_t StepTables::LayerBegin(int layer) const {
+  // Lists are read as pairs.
+  const std::int64_t first = (layers_begin_ + 1) / 2 * 2;
+  const std::int64_t size = (4 + 2 * sequences_ + 1 + 1) / 2 * 2;
+  return first + layer * size;
 }
 
 at::Tensor StepTables::Part(std::int64_t begin, std::int64_t size) const {
@@ -118,26 +119,27 @@ at::Tensor StepTables::text_key_begin() const {
   return Part(text_key_begin_, rows_ + 1);
 }
 
+at::Tensor StepTables::text_tokens() const { return Part(text_tokens_, rows_); }
+
 at::Tensor StepTables::key_begin(int layer) const {
-  return Part(layers_[layer].key_begin, sequences_ + 1);
+  return Part(LayerBegin(layer) + 4, sequences_ + 1);
+}
+
+const std::int32_t* StepTables::table() const {
+  return table_.const_data_ptr<int>();
 }
 
 const std::int32_t* StepTables::current(int layer) const {
-  return table_.const_data_ptr<int>() + layers_[layer].current;
+  return table() + LayerBegin(layer) + 4 + sequences_ + 1;
 }
 
-std::span<const kernels::CopySpan> StepTables::Spans(const List& list) const {
-  return {reinterpret_cast<const kernels::CopySpan*>(
-              table_.const_data_ptr<int>() + list.begin),
-          list.spans};
+const kernels::SpanList* StepTables::prefixes(int layer) const {
+  return reinterpret_cast<const kernels::SpanList*>(table() +
+                                                    LayerBegin(layer));
 }
 
-std::span<const kernels::CopySpan> StepTables::prefixes(int layer) const {
-  return Spans(layers_[layer].prefixes);
-}
-
-std::span<const kernels::CopySpan> StepTables::stores(int layer) const {
-  return Spans(layers_[layer].stores);
+const kernels::SpanList* StepTables::stores(int layer) const {
+  return prefixes(layer) + 1;
 }
 
 }  // namespace heatkv::model

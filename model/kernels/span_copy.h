@@ -22,9 +22,17 @@ struct CopySpan {
   std::int32_t tokens = 0;
 };
 
+// Where a list of spans lies in a table of int32: at `begin`, `spans` of them,
+// three values each.
+struct SpanList {
+  std::int32_t begin = 0;
+  std::int32_t spans = 0;
+};
+
 struct SpanCopy {
-  const CopySpan* spans = nullptr;
-  int num_spans = 0;
+  const std::int32_t* table = nullptr;
+  // Read by the kernel, so that a recorded launch serves every list.
+  const SpanList* list = nullptr;
   void* arena = nullptr;
   void* keys = nullptr;  // staging
   void* values = nullptr;

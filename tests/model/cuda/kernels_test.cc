@@ -156,12 +156,11 @@ TEST_P(HeadWidthTest, SpansTravelToStagingAndBack) {
   at::Tensor keys = at::zeros({64, head_width}, arena.options());
   at::Tensor values = at::zeros({64, head_width}, arena.options());
   // Block 4, slots 3..12 and block 1, slots 0..15.
-  const at::Tensor spans =
-      Upload(std::vector<std::int32_t>{4 * 32 + 3, 5, 10, 1 * 32, 15, 16});
+  const at::Tensor table = Upload(
+      std::vector<std::int32_t>{2, 2, 4 * 32 + 3, 5, 10, 1 * 32, 15, 16});
   kernels::SpanCopy copy;
-  copy.spans =
-      reinterpret_cast<const kernels::CopySpan*>(spans.const_data_ptr<int>());
-  copy.num_spans = 2;
+  copy.table = table.const_data_ptr<int>();
+  copy.list = reinterpret_cast<const kernels::SpanList*>(copy.table);
   copy.arena = arena.mutable_data_ptr();
   copy.keys = keys.mutable_data_ptr();
   copy.values = values.mutable_data_ptr();
