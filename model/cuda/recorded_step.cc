@@ -36,11 +36,12 @@ RecordedStep::RecordedStep(Recorder& recorder, const at::Tensor& x,
           x.options().dtype(at::kInt))) {
   texts_.keys_values = recorder.TextsFor(texts);
   tables_.Place(table_);
-  Fill(x, texts, tables);
   c10::cuda::device_synchronize();
   const c10::cuda::CUDAStreamGuard guard(recorder.stream());
   // Libraries set themselves up when they are first used, which cannot be
-  // recorded.  What it stores, the replay stores again.
+  // recorded.  The table is still zeros, so that nothing is copied: a plan may
+  // be executed only once, because later layers write into blocks that earlier
+  // ones have read.
   body(x_, texts_, tables_);
   recorder.stream().synchronize();
   graph_.capture_begin(recorder.pool(), cudaStreamCaptureModeThreadLocal);

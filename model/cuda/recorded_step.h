@@ -47,7 +47,7 @@ class RecordedStep {
   using Body = std::function<at::Tensor(
       const at::Tensor& x, const GroupTexts& texts, const StepTables& tables)>;
 
-  // Runs `body` once, on the inputs given, and records it.
+  // Records `body` for inputs of these shapes, without computing anything.
   RecordedStep(Recorder& recorder, const at::Tensor& x, const TextLayout& texts,
                const StepTables& tables, const Body& body);
 
