@@ -43,6 +43,7 @@ class Block {
   const at::Tensor& modulation() const { return modulation_; }
   const SelfAttention& self_attention() const { return self_attention_; }
   const CrossAttention& cross_attention() const { return cross_attention_; }
+  CrossAttention& cross_attention() { return cross_attention_; }
   const at::Tensor& cross_norm_weight() const { return cross_norm_weight_; }
   const at::Tensor& cross_norm_bias() const { return cross_norm_bias_; }
   const FeedForward& feed_forward() const { return feed_forward_; }

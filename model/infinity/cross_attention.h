@@ -39,6 +39,9 @@ class CrossAttention {
                         std::span<const TextKeysValues* const> texts) const;
 
   const Linear& query() const { return query_; }
+  // Another place for the same values.
+  void MoveKeysAndValues(const Linear& moved) { keys_and_values_ = moved; }
+  const Linear& keys_and_values() const { return keys_and_values_; }
   const Linear& projection() const { return projection_; }
 
  private:

@@ -77,6 +77,9 @@ class InfinityTransformer {
   explicit InfinityTransformer(const TransformerSpec& spec) : spec_(spec) {}
   // What each layer sees of a text.
   std::vector<TextKeysValues> ProjectText(const at::Tensor& normalised) const;
+  // On a GPU: the same for all layers at once (TextCondition::packed).
+  void JoinTextProducts();
+  at::Tensor ProjectPacked(const at::Tensor& normalised) const;
 
   TransformerSpec spec_;
   TextProjection text_;
@@ -86,6 +89,9 @@ class InfinityTransformer {
   Linear word_embedding_;
   std::vector<Block> blocks_;
   Linear head_;
+  // On a GPU: every block's product for keys and values of the text, of which
+  // the blocks have views.
+  Linear text_products_;
   // On a GPU: all of the following in one piece (TextCondition::packed).
   at::Tensor unconditional_packed_;
   // Keys and values of all rows of cfg_uncond: row i's do not depend on how
