@@ -55,6 +55,11 @@ StepTables::StepTables(std::span<const cache::StepPlan* const> plans,
   text_tokens_ = here();
   for (const TextRange& text : texts) values_.push_back(text.tokens);
   layers_begin_ = here();
+  std::size_t all_spans = 0;
+  for (const cache::StepPlan* plan : plans) {
+    all_spans += plan->prefix.size() + plan->store.size();
+  }
+  values_.reserve(LayerBegin(first.layers) + 3 * all_spans);
   values_.resize(LayerBegin(first.layers));
 
   std::vector<std::int32_t> prefixes;

@@ -115,29 +115,37 @@ __global__ void __launch_bounds__(kThreads)
   out[1] = static_cast<float>(1.0 / sqrt(variance + work.epsilon));
 }
 
+// In both of the following a thread has always the same channels: blocks have a
+// multiple of `vectors` threads.
 __global__ void __launch_bounds__(kThreads)
     NormaliseKernel(GroupNormSwish work, int chunks) {
   const int vectors = work.channels / kVector;
   const int size = work.channels / work.groups;
   const float* const statistics =
       work.partial_sums + static_cast<std::int64_t>(chunks) * 2 * work.channels;
+  const int channel = threadIdx.x % vectors * kVector;
+  float scale[kVector];
+  float shift[kVector];
+#pragma unroll
+  for (int i = 0; i < kVector; ++i) {
+    const float2 group = *reinterpret_cast<const float2*>(
+        statistics + 2 * ((channel + i) / size));
+    const float before =
+        work.input_bias == nullptr ? 0.0f : work.input_bias[channel + i];
+    scale[i] = group.y * work.weight[channel + i];
+    shift[i] = (before - group.x) * scale[i] + work.bias[channel + i];
+  }
   const std::int64_t total = work.pixels * vectors;
   for (std::int64_t index =
-           static_cast<std::int64_t>(blockIdx.x) * kThreads + threadIdx.x;
+           static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
        index < total;
-       index += static_cast<std::int64_t>(gridDim.x) * kThreads) {
-    const int channel = static_cast<int>(index % vectors) * kVector;
+       index += static_cast<std::int64_t>(gridDim.x) * blockDim.x) {
     float value[kVector];
     Unpack(static_cast<const uint4*>(work.x)[index], value);
 #pragma unroll
     for (int i = 0; i < kVector; ++i) {
-      const float2 group = *reinterpret_cast<const float2*>(
-          statistics + 2 * ((channel + i) / size));
-      if (work.input_bias != nullptr) value[i] += work.input_bias[channel + i];
-      const float normed =
-          (value[i] - group.x) * group.y * work.weight[channel + i] +
-          work.bias[channel + i];
-      value[i] = normed / (1.0f + __expf(-normed));
+      const float normed = value[i] * scale[i] + shift[i];
+      value[i] = __fdividef(normed, 1.0f + __expf(-normed));
     }
     uint4 raw;
     __nv_bfloat162* const pairs = reinterpret_cast<__nv_bfloat162*>(&raw);
@@ -151,12 +159,15 @@ __global__ void __launch_bounds__(kThreads)
 
 __global__ void __launch_bounds__(kThreads) BiasAddKernel(BiasAdd work) {
   const int vectors = work.channels / kVector;
+  const int channel = threadIdx.x % vectors * kVector;
+  float bias[kVector];
+#pragma unroll
+  for (int i = 0; i < kVector; ++i) bias[i] = work.bias[channel + i];
   const std::int64_t total = work.pixels * vectors;
   for (std::int64_t index =
-           static_cast<std::int64_t>(blockIdx.x) * kThreads + threadIdx.x;
+           static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
        index < total;
-       index += static_cast<std::int64_t>(gridDim.x) * kThreads) {
-    const int channel = static_cast<int>(index % vectors) * kVector;
+       index += static_cast<std::int64_t>(gridDim.x) * blockDim.x) {
     uint4* const place = static_cast<uint4*>(work.x) + index;
     float value[kVector];
     Unpack(*place, value);
@@ -168,28 +179,32 @@ __global__ void __launch_bounds__(kThreads) BiasAddKernel(BiasAdd work) {
     __nv_bfloat162* const pairs = reinterpret_cast<__nv_bfloat162*>(&raw);
 #pragma unroll
     for (int i = 0; i < kVector; i += 2) {
-      pairs[i / 2] = __floats2bfloat162_rn(
-          value[i] + work.bias[channel + i] + added[i],
-          value[i + 1] + work.bias[channel + i + 1] + added[i + 1]);
+      pairs[i / 2] =
+          __floats2bfloat162_rn(value[i] + bias[i] + added[i],
+                                value[i + 1] + bias[i + 1] + added[i + 1]);
     }
     *place = raw;
   }
 }
 
-int Blocks(std::int64_t total) {
+int Threads(int vectors) { return kThreads / vectors * vectors; }
+
+int Blocks(std::int64_t total, int threads) {
   return static_cast<int>(
-      std::clamp<std::int64_t>((total + kThreads - 1) / kThreads, 1, 8192));
+      std::clamp<std::int64_t>((total + threads - 1) / threads, 1, 4096));
 }
 
 }  // namespace
 
 void Launch(const BiasAdd& work, Stream stream) {
-  if (work.channels % kVector != 0) {
+  const int vectors = work.channels / kVector;
+  if (work.channels % kVector != 0 || vectors > kThreads) {
     throw CudaError("bias: " + std::to_string(work.channels) +
-                    " channels are no multiple of 8");
+                    " channels are no multiple of 8 up to 2048");
   }
-  BiasAddKernel<<<Blocks(work.pixels * (work.channels / kVector)), kThreads, 0,
-                  stream>>>(work);
+  const int threads = Threads(vectors);
+  BiasAddKernel<<<Blocks(work.pixels * vectors, threads), threads, 0, stream>>>(
+      work);
   CheckLaunch("adding a bias");
 }
 
@@ -211,8 +226,9 @@ void Launch(const GroupNormSwish& work, Stream stream) {
   CheckLaunch("sums of a group norm");
   StatisticsKernel<<<work.groups, kThreads, 0, stream>>>(work, chunks);
   CheckLaunch("statistics of a group norm");
-  NormaliseKernel<<<Blocks(work.pixels * vectors), kThreads, 0, stream>>>(
-      work, chunks);
+  const int threads = Threads(vectors);
+  NormaliseKernel<<<Blocks(work.pixels * vectors, threads), threads, 0,
+                    stream>>>(work, chunks);
   CheckLaunch("group norm");
 }
 

@@ -31,7 +31,7 @@ struct BiasAdd {
   const float* bias = nullptr;  // [channels]
   const void* added = nullptr;  // bf16 [pixels, channels]; null: nothing
   std::int64_t pixels = 0;
-  int channels = 0;  // a multiple of 8
+  int channels = 0;  // a multiple of 8, at most 2048
 };
 
 void Launch(const BiasAdd& work, Stream stream);

@@ -5,18 +5,18 @@
 namespace heatkv::kernels {
 namespace {
 
-constexpr int kWarps = 8;
-constexpr int kBlocks = 512;
+constexpr int kThreads = 128;
+constexpr int kBlocks = 1024;
 
-// A warp takes span after span, 16 bytes a thread.
+// A block takes span after span, 16 bytes a thread: spans are a few KiB, and
+// what counts is that all of one is in flight at once.
 template <bool kToArena>
-__global__ void __launch_bounds__(kWarps * 32) SpanCopyKernel(SpanCopy work) {
+__global__ void __launch_bounds__(kThreads) SpanCopyKernel(SpanCopy work) {
   const SpanList list = *work.list;
   const CopySpan* const spans =
       reinterpret_cast<const CopySpan*>(work.table + list.begin);
   const int row_units = work.head_width / 8;
-  for (int index = blockIdx.x * kWarps + threadIdx.x / 32; index < list.spans;
-       index += gridDim.x * kWarps) {
+  for (int index = blockIdx.x; index < list.spans; index += gridDim.x) {
     const CopySpan span = spans[index];
     const int units = span.tokens * row_units;
     uint4* const arena_keys =
@@ -27,14 +27,12 @@ __global__ void __launch_bounds__(kWarps * 32) SpanCopyKernel(SpanCopy work) {
         static_cast<std::int64_t>(span.staging_row) * row_units;
     uint4* const keys = static_cast<uint4*>(work.keys) + staged;
     uint4* const values = static_cast<uint4*>(work.values) + staged;
-    for (int unit = threadIdx.x % 32; unit < units; unit += 32) {
-      if (kToArena) {
-        arena_keys[unit] = keys[unit];
-        arena_values[unit] = values[unit];
-      } else {
-        keys[unit] = arena_keys[unit];
-        values[unit] = arena_values[unit];
-      }
+#pragma unroll 2
+    for (int unit = threadIdx.x; unit < units; unit += kThreads) {
+      const uint4 key = kToArena ? keys[unit] : arena_keys[unit];
+      const uint4 value = kToArena ? values[unit] : arena_values[unit];
+      (kToArena ? arena_keys : keys)[unit] = key;
+      (kToArena ? arena_values : values)[unit] = value;
     }
   }
 }
@@ -43,9 +41,9 @@ __global__ void __launch_bounds__(kWarps * 32) SpanCopyKernel(SpanCopy work) {
 
 void Launch(const SpanCopy& work, Stream stream) {
   if (work.to_arena) {
-    SpanCopyKernel<true><<<kBlocks, kWarps * 32, 0, stream>>>(work);
+    SpanCopyKernel<true><<<kBlocks, kThreads, 0, stream>>>(work);
   } else {
-    SpanCopyKernel<false><<<kBlocks, kWarps * 32, 0, stream>>>(work);
+    SpanCopyKernel<false><<<kBlocks, kThreads, 0, stream>>>(work);
   }
   CheckLaunch("copy of spans");
 }
