@@ -2,10 +2,15 @@
 # same warnings, sanitizers and include root.  Include paths are relative to the
 # repository ("cache/block_pool.h").
 
+option(HEATKV_WERROR "Take compiler warnings for errors" ON)
+if(HEATKV_WERROR)
+  set(HEATKV_WERROR_FLAG -Werror)
+endif()
+
 # Shared settings of all our targets.
 function(heatkv_configure_target target)
   target_compile_options(
-    ${target} PRIVATE -Wall -Wextra -Wno-sign-compare -Werror
+    ${target} PRIVATE -Wall -Wextra -Wno-sign-compare ${HEATKV_WERROR_FLAG}
                       -fno-strict-aliasing)
   if(HEATKV_SANITIZE)
     target_compile_options(${target} PUBLIC -fsanitize=${HEATKV_SANITIZE}
@@ -32,7 +37,7 @@ function(heatkv_program)
   target_include_directories(${ARG_NAME} PRIVATE ${PROJECT_SOURCE_DIR})
   target_link_libraries(${ARG_NAME} PRIVATE ${ARG_DEPS})
   target_compile_options(
-    ${ARG_NAME} PRIVATE -Wall -Wextra -Wno-sign-compare -Werror)
+    ${ARG_NAME} PRIVATE -Wall -Wextra -Wno-sign-compare ${HEATKV_WERROR_FLAG})
 endfunction()
 
 # heatkv_test(NAME block_pool_test SRCS block_pool_test.cc DEPS heatkv_cache
@@ -49,7 +54,7 @@ function(heatkv_test)
   target_link_libraries(${ARG_NAME} PRIVATE ${ARG_DEPS} GTest::gmock
                                             GTest::gtest_main)
   target_compile_options(
-    ${ARG_NAME} PRIVATE -Wall -Wextra -Wno-sign-compare -Werror)
+    ${ARG_NAME} PRIVATE -Wall -Wextra -Wno-sign-compare ${HEATKV_WERROR_FLAG})
   set_target_properties(
     ${ARG_NAME} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
   gtest_discover_tests(

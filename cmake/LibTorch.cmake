@@ -29,6 +29,8 @@ target_link_options(
 
 # The GPU half, for the preset 'cuda'.
 if(HEATKV_CUDA)
+  target_include_directories(LibTorch::cpu SYSTEM
+                             INTERFACE ${CUDAToolkit_INCLUDE_DIRS})
   if(NOT EXISTS ${HEATKV_LIBTORCH_DIR}/torch/lib/libtorch_cuda.so)
     message(
       FATAL_ERROR

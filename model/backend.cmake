@@ -34,12 +34,22 @@ heatkv_library(
     vae/pixels.cc
     vae/residual_block.cc
     weights/mapped_file.cc
+    weights/random_weight.cc
     weights/safetensors_file.cc
     weights/tensor_bytes.cc
     weights/weight_store.cc
   DEPS heatkv_model_api heatkv_base heatkv_cache absl::status absl::statusor
        absl::strings absl::function_ref LibTorch::cpu
   PRIVATE_DEPS nlohmann_json::nlohmann_json PkgConfig::SENTENCEPIECE)
+if(HEATKV_CUDA)
+  add_subdirectory(kernels)
+  target_sources(
+    heatkv_model PRIVATE cuda/group_layers.cc cuda/group_step.cc cuda/group_texts.cc
+                         cuda/kernel_calls.cc cuda/memory_report.cc
+                         cuda/recorded_step.cc cuda/step_tables.cc)
+  target_compile_definitions(heatkv_model PUBLIC HEATKV_CUDA=1)
+  target_link_libraries(heatkv_model PUBLIC heatkv_kernels)
+endif()
 # Torch's umbrella header takes seconds to parse; parse it once.
 target_precompile_headers(heatkv_model PRIVATE <ATen/ATen.h>)
 # libsentencepiece.so and libc10.so both define FLAGS_minloglevel, one as an

@@ -2,9 +2,12 @@
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
+#include <c10/core/DeviceGuard.h>
 
 #include <cmath>
 #include <optional>
+#include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -24,6 +27,10 @@
 #include "model/vae/decoder.h"
 #include "model/vae/pixels.h"
 #include "model/weights/weight_store.h"
+#if HEATKV_CUDA
+#include "model/cuda/group_step.h"
+#include "model/cuda/kernel_calls.h"
+#endif
 
 namespace heatkv::model {
 namespace {
@@ -43,13 +50,23 @@ class InfinityText : public EncodedText {
 
 class InfinityImage : public ImageState {
  public:
-  explicit InfinityImage(ImageInFlight image) : image_(std::move(image)) {}
+  InfinityImage(ImageInFlight image, int ladder, const SamplingKnobs& knobs)
+      : image_(std::move(image)),
+        ladder_(ladder),
+        seed_(knobs.seed),
+        number_(knobs.image) {}
   int next_scale() const override { return image_.next_scale(); }
   ImageInFlight& image() { return image_; }
   const ImageInFlight& image() const { return image_; }
+  int ladder() const { return ladder_; }
+  std::uint64_t seed() const { return seed_; }
+  std::uint32_t number() const { return number_; }
 
  private:
   ImageInFlight image_;
+  int ladder_;
+  std::uint64_t seed_;
+  std::uint32_t number_;
 };
 
 absl::Status CheckKnobs(const SamplingKnobs& knobs, int num_scales) {
@@ -98,7 +115,11 @@ class InfinityModel : public ImageModel {
       : spec_(spec),
         device_(device),
         cache_dtype_(cache_dtype),
-        parts_(std::move(parts)) {}
+        parts_(std::move(parts)) {
+#if HEATKV_CUDA
+    if (device_.is_cuda()) group_.emplace(parts_.transformer.get());
+#endif
+  }
 
   const ModelSpec& spec() const override { return spec_; }
 
@@ -111,8 +132,8 @@ class InfinityModel : public ImageModel {
   }
 
   absl::Status CreateArena(std::int64_t blocks) override {
-    return WithoutExceptions("creating the cache arena",
-                             [&] { return AllocateArena(blocks); });
+    return OnDevice("creating the cache arena",
+                    [&] { return AllocateArena(blocks); });
   }
 
   absl::StatusOr<int> CountTokens(std::string_view prompt) const override {
@@ -123,33 +144,47 @@ class InfinityModel : public ImageModel {
 
   absl::StatusOr<std::shared_ptr<const EncodedText>> EncodeText(
       std::string_view prompt) override {
-    return WithoutExceptions("encoding the prompt",
-                             [&] { return Encode(prompt); });
+    return OnDevice("encoding the prompt", [&] { return Encode(prompt); });
   }
 
   absl::StatusOr<std::unique_ptr<ImageState>> StartImage(
       std::shared_ptr<const EncodedText> text, int ladder,
       const SamplingKnobs& knobs) override {
-    return WithoutExceptions("starting an image", [&] {
-      return Start(std::move(text), ladder, knobs);
-    });
+    return OnDevice("starting an image",
+                    [&] { return Start(std::move(text), ladder, knobs); });
   }
 
   std::vector<absl::Status> Step(std::span<const StepItem> items) override {
     std::vector<absl::Status> statuses;
+#if HEATKV_CUDA
+    if (group_.has_value()) {
+      const absl::Status status = OnDevice(
+          "computing a scale", [&] { return StepTogether(items, &statuses); });
+      if (!status.ok()) statuses.assign(items.size(), status);
+      return statuses;
+    }
+#endif
     for (const StepItem& item : items) {
-      statuses.push_back(WithoutExceptions("computing a scale",
-                                           [&] { return StepOne(item); }));
+      statuses.push_back(
+          OnDevice("computing a scale", [&] { return StepOne(item); }));
     }
     return statuses;
   }
 
   absl::StatusOr<RgbImage> Decode(const ImageState& image) override {
-    return WithoutExceptions("decoding an image",
-                             [&] { return DecodeImage(image); });
+    return OnDevice("decoding an image", [&] { return DecodeImage(image); });
   }
 
  private:
+  // Runs `body` with the model's device as the current one.
+  template <typename Body>
+  std::invoke_result_t<Body> OnDevice(std::string_view what, Body body) {
+    return WithoutExceptions(what, [&] {
+      const c10::DeviceGuard guard(device_);
+      return body();
+    });
+  }
+
   absl::Status AllocateArena(std::int64_t blocks) {
     HEATKV_CHECK(!arena_.has_value()) << "CreateArena is called once";
     const std::int64_t bytes = blocks * cache_geometry().block_bytes();
@@ -196,14 +231,16 @@ class InfinityModel : public ImageModel {
       texts.push_back(std::make_shared<const TextCondition>(
           parts_.transformer->UnconditionalText(encoded->tokens())));
     }
-    return std::make_unique<InfinityImage>(ImageInFlight(
-        parts_.transformer.get(), std::move(texts),
-        {.grids = chosen.ladder.grids(),
-         .rope_grid = chosen.rope_grid,
-         .guidance = {knobs.guidance.begin(), knobs.guidance.end()},
-         .tau = {knobs.tau.begin(), knobs.tau.end()},
-         .top_p = knobs.top_p},
-        std::make_unique<PhiloxBits>(knobs.seed, knobs.image)));
+    return std::make_unique<InfinityImage>(
+        ImageInFlight(
+            parts_.transformer.get(), std::move(texts),
+            {.grids = chosen.ladder.grids(),
+             .rope_grid = chosen.rope_grid,
+             .guidance = {knobs.guidance.begin(), knobs.guidance.end()},
+             .tau = {knobs.tau.begin(), knobs.tau.end()},
+             .top_p = knobs.top_p},
+            std::make_unique<PhiloxBits>(knobs.seed, knobs.image)),
+        ladder, knobs);
   }
 
   absl::Status StepOne(const StepItem& item) {
@@ -214,6 +251,29 @@ class InfinityModel : public ImageModel {
     HEATKV_CHECK(image != nullptr) << "image of another backend";
     return image->image().Step(*item.plan, attention_, *arena_).status();
   }
+
+#if HEATKV_CUDA
+  absl::Status StepTogether(std::span<const StepItem> items,
+                            std::vector<absl::Status>* statuses) {
+    if (!arena_.has_value()) {
+      return absl::FailedPreconditionError("there is no cache arena yet");
+    }
+    std::vector<GroupMember> members;
+    int capacity = 0;
+    for (const StepItem& item : items) {
+      auto* image = dynamic_cast<InfinityImage*>(item.image);
+      HEATKV_CHECK(image != nullptr) << "image of another backend";
+      capacity = GroupCapacity(spec_, image->ladder(), image->next_scale(),
+                               image->image().branches());
+      members.push_back({.image = &image->image(),
+                         .plan = item.plan,
+                         .seed = image->seed(),
+                         .number = image->number()});
+    }
+    *statuses = group_->Run(members, capacity, *arena_);
+    return absl::OkStatus();
+  }
+#endif
 
   absl::StatusOr<RgbImage> DecodeImage(const ImageState& state) {
     const auto* image = dynamic_cast<const InfinityImage*>(&state);
@@ -243,29 +303,55 @@ class InfinityModel : public ImageModel {
   at::ScalarType cache_dtype_;
   Parts parts_;
   ReferenceAttention attention_;
+#if HEATKV_CUDA
+  std::optional<GroupStep> group_;  // on a GPU
+#endif
   std::optional<KeyValueArena> arena_;
 };
 
 absl::StatusOr<WeightStore> OpenWeights(const std::string& folder,
                                         const std::vector<std::string>& files,
-                                        at::Device device) {
+                                        const WeightStore::Options& options) {
   std::vector<std::string> paths;
   for (const std::string& file : files) {
     paths.push_back(absl::StrCat(folder, "/", file));
   }
-  return WeightStore::Open(paths, {.device = device, .dtype = at::kFloat});
+  return WeightStore::Open(paths, options);
+}
+
+// The device that `name` names, with its number.
+absl::StatusOr<at::Device> FindDevice(const std::string& name,
+                                      const TransformerSpec& spec) {
+  const at::Device device(name);
+  if (device.is_cpu()) return device;
+#if HEATKV_CUDA
+  if (device.is_cuda()) {
+    const int number = device.has_index() ? device.index() : 0;
+    const int devices = CudaDevices();
+    if (number >= devices) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "device '", name, "' is not available; this machine has ", devices,
+          " CUDA devices"));
+    }
+    RETURN_IF_ERROR(GroupStep::CheckShape(spec));
+    return at::Device(at::kCUDA, static_cast<at::DeviceIndex>(number));
+  }
+  return absl::InvalidArgumentError(absl::StrCat(
+      "device '", name, "' is not available; this build has 'cpu' and 'cuda'"));
+#else
+  static_cast<void>(spec);
+  return absl::InvalidArgumentError(absl::StrCat(
+      "device '", name, "' is not available; this build has 'cpu'"));
+#endif
 }
 
 absl::StatusOr<std::unique_ptr<ImageModel>> Load(
     const ModelSpec& spec, const std::string& folder,
     const InfinityBackend::Options& options) {
   RETURN_IF_ERROR(CheckSpec(spec));
-  const at::Device device(options.device);
-  if (!device.is_cpu()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("device '", options.device,
-                     "' is not available; this build has 'cpu'"));
-  }
+  ASSIGN_OR_RETURN(const at::Device device,
+                   FindDevice(options.device, spec.transformer));
+  const c10::DeviceGuard guard(device);
   if (options.threads > 0) at::set_num_threads(options.threads);
 
   InfinityModel::Parts parts;
@@ -277,21 +363,32 @@ absl::StatusOr<std::unique_ptr<ImageModel>> Load(
                      " pieces, but text_encoder.vocabulary is ",
                      spec.text_encoder.vocabulary));
   }
-  ASSIGN_OR_RETURN(WeightStore text_weights,
-                   OpenWeights(folder, spec.text_encoder.files, device));
+  const WeightStore::Options stored = {
+      .device = device,
+      .dtype = at::kFloat,
+      .matrix_dtype = device.is_cpu() ? at::kFloat : at::kBFloat16};
+  std::uint64_t part = 0;  // each of the three has a seed of its own
+  const auto open = [&](const std::vector<std::string>& files)
+      -> absl::StatusOr<WeightStore> {
+    if (!options.random_weights.has_value()) {
+      return OpenWeights(folder, files, stored);
+    }
+    return WeightStore::Random(*options.random_weights + part++,
+                               spec.transformer.depth, stored);
+  };
+  ASSIGN_OR_RETURN(WeightStore text_weights, open(spec.text_encoder.files));
   ASSIGN_OR_RETURN(parts.text_encoder,
                    T5Encoder::Load(spec.text_encoder, std::move(text_weights)));
-  ASSIGN_OR_RETURN(WeightStore weights,
-                   OpenWeights(folder, spec.transformer.files, device));
+  ASSIGN_OR_RETURN(WeightStore weights, open(spec.transformer.files));
   ASSIGN_OR_RETURN(
       parts.transformer,
       InfinityTransformer::Load(spec.transformer, std::move(weights)));
-  ASSIGN_OR_RETURN(WeightStore vae_weights,
-                   OpenWeights(folder, spec.vae.files, device));
+  ASSIGN_OR_RETURN(WeightStore vae_weights, open(spec.vae.files));
   ASSIGN_OR_RETURN(parts.vae, VaeDecoder::Load(spec.vae, spec.transformer.bits,
                                                std::move(vae_weights)));
   const at::ScalarType cache_dtype =
-      options.cache_dtype == InfinityBackend::CacheDtype::kBFloat16
+      !device.is_cpu() ||
+              options.cache_dtype == InfinityBackend::CacheDtype::kBFloat16
           ? at::kBFloat16
           : at::kFloat;
   return std::make_unique<InfinityModel>(spec, device, cache_dtype,

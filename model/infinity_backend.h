@@ -1,13 +1,16 @@
 // The model backend for the Infinity family, on LibTorch: tokenizer, T5 text
 // encoder, transformer and VAE decoder behind the ImageModel interface.
 //
-// Images of one Step are computed one after the other, so that an image does
-// not depend on its company.  No exception of torch leaves this class.
+// An image does not depend on its company: on the CPU the images of one Step
+// are computed one after the other, on a GPU together in a fixed shape.  No
+// exception of torch leaves this class.
 
 #ifndef MODEL_INFINITY_BACKEND_H_
 #define MODEL_INFINITY_BACKEND_H_
 
+#include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -21,13 +24,17 @@ class InfinityBackend {
   enum class CacheDtype { kFloat32, kBFloat16 };
 
   struct Options {
-    // As torch names it: "cpu".
+    // As torch names it: "cpu", or, in builds with CUDA, "cuda" or "cuda:N".
     std::string device = "cpu";
     // Of keys and values in the arena.  bfloat16 halves the cache and rounds
-    // what is stored; the current scale is attended to unrounded.
+    // what is stored; the current scale is attended to unrounded.  A GPU always
+    // stores bfloat16, in which it also attends, so nothing is lost.
     CacheDtype cache_dtype = CacheDtype::kFloat32;
     // Of torch's CPU operators, process-wide.  0 = as many as cores.
     int threads = 0;
+    // Weights drawn from this seed instead of the model's files, for
+    // measurements; `folder` then only holds the tokenizer.
+    std::optional<std::uint64_t> random_weights;
   };
 
   // Loads the model that `spec` describes from the files in `folder`.  Fails

@@ -39,6 +39,15 @@ class Block {
                const LayerSlots& slots, const RaggedAttention& attention,
                KeyValueArena& arena) const;
 
+  // For whoever computes the block in another way.
+  const at::Tensor& modulation() const { return modulation_; }
+  const SelfAttention& self_attention() const { return self_attention_; }
+  const CrossAttention& cross_attention() const { return cross_attention_; }
+  CrossAttention& cross_attention() { return cross_attention_; }
+  const at::Tensor& cross_norm_weight() const { return cross_norm_weight_; }
+  const at::Tensor& cross_norm_bias() const { return cross_norm_bias_; }
+  const FeedForward& feed_forward() const { return feed_forward_; }
+
  private:
   at::Tensor modulation_;  // ada_gss, [1, 1, 6, width]
   SelfAttention self_attention_;

@@ -15,16 +15,16 @@ CrossAttention CrossAttention::Take(WeightStore& weights,
   CrossAttention layer;
   layer.heads_ = heads;
   layer.query_ =
-      Linear::Take(weights, absl::StrCat(prefix, ".mat_q"), width, width);
-  layer.keys_and_values_.weight =
-      weights.Take(absl::StrCat(prefix, ".mat_kv.weight"), {2 * width, width});
+      Linear::TakeMatrix(weights, absl::StrCat(prefix, ".mat_q"), width, width);
+  layer.keys_and_values_.weight = weights.TakeMatrix(
+      absl::StrCat(prefix, ".mat_kv.weight"), {2 * width, width});
   const at::Tensor value_bias =
-      weights.Take(absl::StrCat(prefix, ".v_bias"), {width});
+      weights.TakeMatrix(absl::StrCat(prefix, ".v_bias"), {width});
   weights.Ignore(absl::StrCat(prefix, ".zero_k_bias"));
   layer.keys_and_values_.bias =
       at::cat({at::zeros_like(value_bias), value_bias});
   layer.projection_ =
-      Linear::Take(weights, absl::StrCat(prefix, ".proj"), width, width);
+      Linear::TakeMatrix(weights, absl::StrCat(prefix, ".proj"), width, width);
   return layer;
 }
 

@@ -38,6 +38,12 @@ class CrossAttention {
   at::Tensor operator()(const at::Tensor& x,
                         std::span<const TextKeysValues* const> texts) const;
 
+  const Linear& query() const { return query_; }
+  // Another place for the same values.
+  void MoveKeysAndValues(const Linear& moved) { keys_and_values_ = moved; }
+  const Linear& keys_and_values() const { return keys_and_values_; }
+  const Linear& projection() const { return projection_; }
+
  private:
   int heads_ = 0;
   Linear query_;

@@ -9,10 +9,10 @@ namespace heatkv::model {
 FeedForward FeedForward::Take(WeightStore& weights, const std::string& prefix,
                               int width, int mlp_width) {
   FeedForward layer;
-  layer.widen_ =
-      Linear::Take(weights, absl::StrCat(prefix, ".fc1"), mlp_width, width);
-  layer.narrow_ =
-      Linear::Take(weights, absl::StrCat(prefix, ".fc2"), width, mlp_width);
+  layer.widen_ = Linear::TakeMatrix(weights, absl::StrCat(prefix, ".fc1"),
+                                    mlp_width, width);
+  layer.narrow_ = Linear::TakeMatrix(weights, absl::StrCat(prefix, ".fc2"),
+                                     width, mlp_width);
   return layer;
 }
 

@@ -21,6 +21,9 @@ class FeedForward {
   // x [..., width] -> the same shape.
   at::Tensor operator()(const at::Tensor& x) const;
 
+  const Linear& widen() const { return widen_; }
+  const Linear& narrow() const { return narrow_; }
+
  private:
   Linear widen_;
   Linear narrow_;

@@ -27,7 +27,19 @@ ImageInFlight::ImageInFlight(
   for (const double guidance : options_.guidance) guided |= guidance != 1.0;
   HEATKV_CHECK_EQ(texts_.size(), guided ? 2 : 1);
   for (const auto& text : texts_) text_views_.push_back(text.get());
-  input_ = transformer_->FirstInput(text_views_);
+}
+
+at::Tensor ImageInFlight::Input() const {
+  return next_scale_ == 0 ? transformer_->FirstInput(text_views_)
+                          : transformer_->NextInput(codes_, branches());
+}
+
+void ImageInFlight::Accept(const at::Tensor& bits) {
+  canvas_.Add(bits, options_.grids[next_scale_]);
+  ++next_scale_;
+  codes_ = next_scale_ < num_scales()
+               ? canvas_.InputFor(options_.grids[next_scale_])
+               : at::Tensor();
 }
 
 absl::StatusOr<ImageInFlight::ScaleResult> ImageInFlight::Step(
@@ -41,7 +53,7 @@ absl::StatusOr<ImageInFlight::ScaleResult> ImageInFlight::Step(
   const cache::Grid& grid = options_.grids[scale];
 
   const at::Tensor x = transformer_->Forward(
-      scale, std::move(input_), text_views_,
+      scale, Input(), text_views_,
       RopeRotations(grid, options_.rope_grid, spec.head_width(),
                     transformer_->device()),
       MakeStepSlots(plan, grid.tokens(), transformer_->device()), attention,
@@ -62,12 +74,8 @@ absl::StatusOr<ImageInFlight::ScaleResult> ImageInFlight::Step(
       scale, BitProbabilities(
                  GuidedLogits(result.logits, guidance, options_.tau[scale]),
                  options_.top_p));
-  canvas_.Add(result.bits, grid);
-  ++next_scale_;
-  if (next_scale_ < num_scales()) {
-    result.next_codes = canvas_.InputFor(options_.grids[next_scale_]);
-    input_ = transformer_->NextInput(result.next_codes, branches());
-  }
+  Accept(result.bits);
+  result.next_codes = codes_;
   return result;
 }
 

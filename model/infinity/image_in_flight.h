@@ -10,6 +10,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -46,6 +47,8 @@ class ImageInFlight {
   int next_scale() const { return next_scale_; }
   int num_scales() const { return static_cast<int>(options_.grids.size()); }
   int branches() const { return static_cast<int>(texts_.size()); }
+  const Options& options() const { return options_; }
+  std::span<const TextCondition* const> texts() const { return text_views_; }
 
   // What one scale came to, for comparison with recorded values.
   struct ScaleResult {
@@ -61,6 +64,12 @@ class ImageInFlight {
                                    const RaggedAttention& attention,
                                    KeyValueArena& arena);
 
+  // The two ends of a step, for whoever computes what lies between in another
+  // way: the input of next_scale(), float32 [branches, tokens, width], and the
+  // bits [tokens, bits a token] that it led to, which complete the scale.
+  at::Tensor Input() const;
+  void Accept(const at::Tensor& bits);
+
   // See CodeCanvas.
   at::Tensor summed_codes() const { return canvas_.summed_codes(); }
 
@@ -71,7 +80,7 @@ class ImageInFlight {
   Options options_;
   std::unique_ptr<BitSource> bits_;
   CodeCanvas canvas_;
-  at::Tensor input_;  // of next_scale_, [branches, tokens, width]
+  at::Tensor codes_;  // of next_scale_, [1, tokens, bits a token], or none
   int next_scale_ = 0;
 };
 

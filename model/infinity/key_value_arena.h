@@ -38,6 +38,9 @@ class KeyValueArena {
   void Store(const StoredRows& stored, const at::Tensor& keys,
              const at::Tensor& values);
 
+  // The memory itself, for kernels that read and write it in another way.
+  const at::Tensor& mutable_blocks() { return blocks_; }
+
  private:
   at::Tensor blocks_;
 };

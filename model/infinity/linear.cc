@@ -13,8 +13,15 @@ Linear Linear::Take(WeightStore& weights, const std::string& prefix,
           .bias = weights.Take(absl::StrCat(prefix, ".bias"), {outputs})};
 }
 
+Linear Linear::TakeMatrix(WeightStore& weights, const std::string& prefix,
+                          std::int64_t outputs, std::int64_t inputs) {
+  return {.weight = weights.TakeMatrix(absl::StrCat(prefix, ".weight"),
+                                       {outputs, inputs}),
+          .bias = weights.TakeMatrix(absl::StrCat(prefix, ".bias"), {outputs})};
+}
+
 at::Tensor Linear::operator()(const at::Tensor& x) const {
-  return at::linear(x, weight, bias);
+  return at::linear(x.to(weight.scalar_type()), weight, bias);
 }
 
 }  // namespace heatkv::model

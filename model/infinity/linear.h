@@ -20,6 +20,11 @@ struct Linear {
   static Linear Take(WeightStore& weights, const std::string& prefix,
                      std::int64_t outputs, std::int64_t inputs);
 
+  // The same in WeightStore::Options::matrix_dtype.
+  static Linear TakeMatrix(WeightStore& weights, const std::string& prefix,
+                           std::int64_t outputs, std::int64_t inputs);
+
+  // Computes in the weight's dtype and returns it.
   at::Tensor operator()(const at::Tensor& x) const;
 };
 

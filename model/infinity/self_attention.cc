@@ -25,12 +25,12 @@ SelfAttention SelfAttention::Take(WeightStore& weights,
                                   int heads) {
   SelfAttention layer;
   layer.heads_ = heads;
-  layer.queries_keys_values_.weight =
-      weights.Take(absl::StrCat(prefix, ".mat_qkv.weight"), {3 * width, width});
+  layer.queries_keys_values_.weight = weights.TakeMatrix(
+      absl::StrCat(prefix, ".mat_qkv.weight"), {3 * width, width});
   const at::Tensor query_bias =
-      weights.Take(absl::StrCat(prefix, ".q_bias"), {width});
+      weights.TakeMatrix(absl::StrCat(prefix, ".q_bias"), {width});
   const at::Tensor value_bias =
-      weights.Take(absl::StrCat(prefix, ".v_bias"), {width});
+      weights.TakeMatrix(absl::StrCat(prefix, ".v_bias"), {width});
   weights.Ignore(absl::StrCat(prefix, ".zero_k_bias"));
   layer.queries_keys_values_.bias =
       at::cat({query_bias, at::zeros_like(query_bias), value_bias});
@@ -43,7 +43,7 @@ SelfAttention SelfAttention::Take(WeightStore& weights,
           .clamp_max(std::log(100.0))
           .exp();
   layer.projection_ =
-      Linear::Take(weights, absl::StrCat(prefix, ".proj"), width, width);
+      Linear::TakeMatrix(weights, absl::StrCat(prefix, ".proj"), width, width);
   return layer;
 }
 
@@ -60,9 +60,10 @@ at::Tensor SelfAttention::Forward(const at::Tensor& x,
           .view({branches, tokens, 3, heads_, width / heads_})
           .permute({2, 0, 3, 1, 4});
   const at::Tensor queries =
-      Rotate(Normalised(all[0]) * query_scale_, rotations).to(x.scalar_type());
+      Rotate(Normalised(all[0]) * query_scale_, rotations)
+          .to(all.scalar_type());
   const at::Tensor keys =
-      Rotate(Normalised(all[1]), rotations).to(x.scalar_type());
+      Rotate(Normalised(all[1]), rotations).to(all.scalar_type());
   const at::Tensor values = all[2].contiguous();
   const at::Tensor attended =
       attention.Attend(slots, queries, keys, values, arena);

@@ -30,6 +30,10 @@ class SelfAttention {
                      const LayerSlots& slots, const RaggedAttention& attention,
                      KeyValueArena& arena) const;
 
+  const Linear& queries_keys_values() const { return queries_keys_values_; }
+  const at::Tensor& query_scale() const { return query_scale_; }
+  const Linear& projection() const { return projection_; }
+
  private:
   int heads_ = 0;
   Linear queries_keys_values_;  // keys have no bias

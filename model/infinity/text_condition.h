@@ -24,6 +24,9 @@ struct TextCondition {
   at::Tensor head_scale;        // [1, 1, width]
   at::Tensor head_shift;        // [1, 1, width]
   std::vector<TextKeysValues> layers;
+  // On a GPU all layers in one piece, [layers, 2 (keys, values), tokens, heads,
+  // head width], of which `layers` are views.
+  at::Tensor packed;
 };
 
 // The text-side weights of the transformer, outside its blocks.

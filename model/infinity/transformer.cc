@@ -24,6 +24,16 @@ at::Tensor Stacked(std::span<const TextCondition* const> texts,
   return at::cat(rows);
 }
 
+// The layers of TextCondition::packed.
+std::vector<TextKeysValues> LayersOf(const at::Tensor& packed) {
+  std::vector<TextKeysValues> layers;
+  for (const at::Tensor& layer : packed.unbind(0)) {
+    layers.push_back(
+        {.keys = layer[0].transpose(0, 1), .values = layer[1].transpose(0, 1)});
+  }
+  return layers;
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<InfinityTransformer>> InfinityTransformer::Load(
@@ -51,8 +61,15 @@ absl::StatusOr<std::unique_ptr<InfinityTransformer>> InfinityTransformer::Load(
   }
   model->head_ = Linear::Take(weights, "head", 2 * bits, width);
   RETURN_IF_ERROR(weights.Finish());
-  model->unconditional_rows_ =
-      model->ProjectText(model->text_.Normalise(model->unconditional_));
+  const at::Tensor unconditional =
+      model->text_.Normalise(model->unconditional_);
+  if (model->device().is_cpu()) {
+    model->unconditional_rows_ = model->ProjectText(unconditional);
+  } else {
+    model->JoinTextProducts();
+    model->unconditional_packed_ = model->ProjectPacked(unconditional);
+    model->unconditional_rows_ = LayersOf(model->unconditional_packed_);
+  }
   return model;
 }
 
@@ -64,11 +81,42 @@ std::vector<TextKeysValues> InfinityTransformer::ProjectText(
   return layers;
 }
 
+void InfinityTransformer::JoinTextProducts() {
+  std::vector<at::Tensor> weights;
+  std::vector<at::Tensor> biases;
+  for (const Block& block : blocks_) {
+    weights.push_back(block.cross_attention().keys_and_values().weight);
+    biases.push_back(block.cross_attention().keys_and_values().bias);
+  }
+  text_products_ = {.weight = at::cat(weights), .bias = at::cat(biases)};
+  const std::int64_t outputs = 2 * spec_.width;
+  for (std::size_t i = 0; i < blocks_.size(); ++i) {
+    const auto begin = static_cast<std::int64_t>(i) * outputs;
+    blocks_[i].cross_attention().MoveKeysAndValues(
+        {.weight = text_products_.weight.narrow(0, begin, outputs),
+         .bias = text_products_.bias.narrow(0, begin, outputs)});
+  }
+}
+
+at::Tensor InfinityTransformer::ProjectPacked(
+    const at::Tensor& normalised) const {
+  return text_products_(text_.CrossRows(normalised))
+      .view(
+          {normalised.size(0), spec_.depth, 2, spec_.heads, spec_.head_width()})
+      .permute({1, 2, 0, 3, 4})
+      .contiguous();
+}
+
 TextCondition InfinityTransformer::EncodeText(
     const at::Tensor& features) const {
   const at::Tensor normalised = text_.Normalise(features);
   TextCondition text = text_.Condition(normalised);
-  text.layers = ProjectText(normalised);
+  if (device().is_cpu()) {
+    text.layers = ProjectText(normalised);
+  } else {
+    text.packed = ProjectPacked(normalised);
+    text.layers = LayersOf(text.packed);
+  }
   return text;
 }
 
@@ -79,6 +127,9 @@ TextCondition InfinityTransformer::UnconditionalText(int tokens) const {
   for (const TextKeysValues& layer : unconditional_rows_) {
     text.layers.push_back({.keys = layer.keys.narrow(1, 0, tokens),
                            .values = layer.values.narrow(1, 0, tokens)});
+  }
+  if (unconditional_packed_.defined()) {
+    text.packed = unconditional_packed_.narrow(2, 0, tokens);
   }
   return text;
 }

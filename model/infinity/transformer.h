@@ -35,6 +35,11 @@ class InfinityTransformer {
   const TransformerSpec& spec() const { return spec_; }
   at::Device device() const { return first_position_.device(); }
 
+  // For whoever computes a scale in another way.
+  const std::vector<Block>& blocks() const { return blocks_; }
+  const at::Tensor& level_embedding() const { return level_embedding_; }
+  const Linear& head() const { return head_; }
+
   // features [tokens, text_width], 1 <= tokens <= text_max_length.
   TextCondition EncodeText(const at::Tensor& features) const;
 
@@ -72,6 +77,9 @@ class InfinityTransformer {
   explicit InfinityTransformer(const TransformerSpec& spec) : spec_(spec) {}
   // What each layer sees of a text.
   std::vector<TextKeysValues> ProjectText(const at::Tensor& normalised) const;
+  // On a GPU: the same for all layers at once (TextCondition::packed).
+  void JoinTextProducts();
+  at::Tensor ProjectPacked(const at::Tensor& normalised) const;
 
   TransformerSpec spec_;
   TextProjection text_;
@@ -81,6 +89,11 @@ class InfinityTransformer {
   Linear word_embedding_;
   std::vector<Block> blocks_;
   Linear head_;
+  // On a GPU: every block's product for keys and values of the text, of which
+  // the blocks have views.
+  Linear text_products_;
+  // On a GPU: all of the following in one piece (TextCondition::packed).
+  at::Tensor unconditional_packed_;
   // Keys and values of all rows of cfg_uncond: row i's do not depend on how
   // many rows a prompt needs.
   std::vector<TextKeysValues> unconditional_rows_;  // of each layer

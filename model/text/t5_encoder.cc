@@ -11,7 +11,14 @@ namespace {
 
 constexpr double kEpsilon = 1e-6;
 
+// In the weight's dtype.  What is added up from layer to layer stays float32.
+at::Tensor Product(const at::Tensor& x, const at::Tensor& weight) {
+  return at::linear(x.to(weight.scalar_type()), weight);
+}
+
 at::Tensor RmsNorm(const at::Tensor& x, const at::Tensor& weight) {
+  // The same in one kernel.
+  if (x.is_cuda()) return at::rms_norm(x, {x.size(-1)}, weight, kEpsilon);
   const at::Tensor mean_square = x.pow(2).mean({-1}, /*keepdim=*/true);
   return x * at::rsqrt(mean_square + kEpsilon) * weight;
 }
@@ -23,7 +30,8 @@ absl::StatusOr<std::unique_ptr<T5Encoder>> T5Encoder::Load(
   auto encoder = std::unique_ptr<T5Encoder>(new T5Encoder(spec));
   const int width = spec.width;
   const int inner = spec.heads * spec.head_width;
-  encoder->embedding_ = weights.Take("shared.weight", {spec.vocabulary, width});
+  encoder->embedding_ =
+      weights.TakeMatrix("shared.weight", {spec.vocabulary, width});
   weights.Ignore("encoder.embed_tokens.weight");  // the same tensor
   encoder->position_bias_ = weights.Take(
       "encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight",
@@ -31,7 +39,9 @@ absl::StatusOr<std::unique_ptr<T5Encoder>> T5Encoder::Load(
   for (int i = 0; i < spec.layers; ++i) {
     const std::string prefix = absl::StrCat("encoder.block.", i, ".layer.");
     const auto take = [&](const char* name, const Shape& shape) {
-      return weights.Take(absl::StrCat(prefix, name, ".weight"), shape);
+      const std::string full_name = absl::StrCat(prefix, name, ".weight");
+      return shape.size() == 1 ? weights.Take(full_name, shape)
+                               : weights.TakeMatrix(full_name, shape);
     };
     encoder->layers_.push_back(
         {.attention_norm = take("0.layer_norm", {width}),
@@ -60,14 +70,17 @@ at::Tensor T5Encoder::Encode(const std::vector<int>& ids) const {
                       .to(device)})
           .permute({2, 0, 1})
           .unsqueeze(0);  // [1, heads, query, key]
-  at::Tensor x = embedding_.index_select(
-      0, at::tensor(ids, at::TensorOptions(at::kInt)).to(device));
+  at::Tensor x =
+      embedding_
+          .index_select(0,
+                        at::tensor(ids, at::TensorOptions(at::kInt)).to(device))
+          .to(at::kFloat);
   for (const Layer& layer : layers_) {
     x = x + Attend(layer, RmsNorm(x, layer.attention_norm), position_bias);
     const at::Tensor normed = RmsNorm(x, layer.feed_forward_norm);
-    x = x + at::linear(at::gelu(at::linear(normed, layer.gate), "tanh") *
-                           at::linear(normed, layer.widen),
-                       layer.narrow);
+    x = x + Product(at::gelu(Product(normed, layer.gate), "tanh") *
+                        Product(normed, layer.widen),
+                    layer.narrow);
   }
   return RmsNorm(x, final_norm_);
 }
@@ -76,15 +89,15 @@ at::Tensor T5Encoder::Attend(const Layer& layer, const at::Tensor& x,
                              const at::Tensor& position_bias) const {
   const std::int64_t tokens = x.size(0);
   const auto by_head = [&](const at::Tensor& weight) {
-    return at::linear(x, weight)
+    return Product(x, weight)
         .view({1, tokens, spec_.heads, spec_.head_width})
         .transpose(1, 2);
   };
   const at::Tensor attended = at::scaled_dot_product_attention(
       by_head(layer.query), by_head(layer.key), by_head(layer.value),
-      position_bias, /*dropout_p=*/0.0, /*is_causal=*/false, /*scale=*/1.0);
-  return at::linear(attended.transpose(1, 2).reshape({tokens, -1}),
-                    layer.output);
+      position_bias.to(layer.query.scalar_type()), /*dropout_p=*/0.0,
+      /*is_causal=*/false, /*scale=*/1.0);
+  return Product(attended.transpose(1, 2).reshape({tokens, -1}), layer.output);
 }
 
 }  // namespace heatkv::model

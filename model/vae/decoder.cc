@@ -2,8 +2,13 @@
 
 #include <ATen/ATen.h>
 
+#include <utility>
+
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
+#if HEATKV_CUDA
+#include "model/cuda/kernel_calls.h"
+#endif
 
 namespace heatkv::model {
 
@@ -47,12 +52,19 @@ absl::StatusOr<std::unique_ptr<VaeDecoder>> VaeDecoder::Load(
 at::Tensor VaeDecoder::Decode(const at::Tensor& codes) const {
   at::Tensor x = input_(codes.to(input_.weight.scalar_type())
                             .contiguous(at::MemoryFormat::ChannelsLast));
-  for (const ResidualBlock& block : middle_) x = block(x);
+  for (const ResidualBlock& block : middle_) x = block(std::move(x));
   for (const Level& level : levels_) {
-    for (const ResidualBlock& block : level.blocks) x = block(x);
+    for (const ResidualBlock& block : level.blocks) x = block(std::move(x));
     if (level.upsample.weight.defined()) {
-      x = level.upsample(
-          at::upsample_nearest2d(x, {2 * x.size(2), 2 * x.size(3)}));
+      x = at::upsample_nearest2d(x, {2 * x.size(2), 2 * x.size(3)});
+#if HEATKV_CUDA
+      if (x.is_cuda()) {
+        x = level.upsample.WithoutBias(x);
+        CudaAddBias(x, level.upsample.wide_bias(), /*added=*/{});
+        continue;
+      }
+#endif
+      x = level.upsample(x);
     }
   }
   return output_(output_norm_(x)).to(at::kFloat);

@@ -24,6 +24,10 @@ struct Convolution {
                           int outputs, int inputs, int side);
 
   at::Tensor operator()(const at::Tensor& x) const;
+
+  // On a GPU: without the bias, which whoever reads the result adds.
+  at::Tensor WithoutBias(const at::Tensor& x) const;
+  at::Tensor wide_bias() const { return bias.to(at::kFloat); }
 };
 
 // Group normalisation over 32 groups.
@@ -37,6 +41,9 @@ struct GroupNorm {
 
   // swish(norm(x)).
   at::Tensor operator()(const at::Tensor& x) const;
+
+  // On a GPU: the same of x + input_bias, where x is used up.
+  at::Tensor Consume(at::Tensor x, const at::Tensor& input_bias) const;
 };
 
 // x' = shortcut(x) + conv2(swish(norm2(conv1(swish(norm1(x)))))); the shortcut
@@ -46,9 +53,12 @@ class ResidualBlock {
   static ResidualBlock Take(WeightStore& weights, const std::string& prefix,
                             int outputs, int inputs);
 
-  at::Tensor operator()(const at::Tensor& x) const;
+  // x is used up.
+  at::Tensor operator()(at::Tensor x) const;
 
  private:
+  at::Tensor OnGpu(at::Tensor x) const;
+
   GroupNorm norm1_;
   Convolution conv1_;
   GroupNorm norm2_;

@@ -11,6 +11,7 @@
 #include "absl/strings/str_join.h"
 #include "base/check.h"
 #include "base/status_macros.h"
+#include "model/weights/random_weight.h"
 #include "model/weights/tensor_bytes.h"
 
 namespace heatkv::model {
@@ -48,6 +49,14 @@ absl::StatusOr<WeightStore> WeightStore::Open(
   return store;
 }
 
+WeightStore WeightStore::Random(std::uint64_t seed, int blocks,
+                                const Options& options) {
+  WeightStore store(options);
+  store.random_blocks_ = blocks;
+  store.generator_ = RandomGenerator(seed, options.device);
+  return store;
+}
+
 bool WeightStore::Has(const std::string& name) const {
   return places_.contains(name);
 }
@@ -60,18 +69,36 @@ std::optional<Shape> WeightStore::ShapeOf(const std::string& name) const {
 
 std::vector<std::string> WeightStore::Names() const {
   std::vector<std::string> names;
+  for (int block = 0; block < random_blocks_; ++block) {
+    names.push_back(absl::StrCat("blocks.", block, ".ada_gss"));
+  }
   names.reserve(places_.size());
   for (const auto& [name, place] : places_) names.push_back(name);
   return names;
 }
 
 at::Tensor WeightStore::Take(const std::string& name, const Shape& shape) {
-  return TakeAnyShape(name, {shape});
+  return TakeAs(name, {shape}, options_.dtype);
+}
+
+at::Tensor WeightStore::TakeMatrix(const std::string& name,
+                                   const Shape& shape) {
+  return TakeAs(name, {shape}, options_.matrix_dtype);
 }
 
 at::Tensor WeightStore::TakeAnyShape(const std::string& name,
                                      const std::vector<Shape>& shapes) {
+  return TakeAs(name, shapes, options_.dtype);
+}
+
+at::Tensor WeightStore::TakeAs(const std::string& name,
+                               const std::vector<Shape>& shapes,
+                               at::ScalarType dtype) {
   HEATKV_CHECK(!shapes.empty());
+  if (generator_.has_value()) {
+    return RandomWeight(name, shapes[0], *generator_, options_.device)
+        .to(dtype);
+  }
   const std::string expected =
       absl::StrJoin(shapes, " or ", [](std::string* out, const Shape& shape) {
         absl::StrAppend(out, ShapeText(shape));
@@ -94,8 +121,8 @@ at::Tensor WeightStore::TakeAnyShape(const std::string& name,
                      ShapeText(place.record->shape), ", expected ", expected));
   }
   const at::Tensor value = Read(name, place);
-  if (!value.defined()) return at::zeros(shapes[0], options_.dtype);
-  return value.reshape(shapes[0]).to(options_.device, options_.dtype);
+  if (!value.defined()) return at::zeros(shapes[0], dtype);
+  return value.reshape(shapes[0]).to(options_.device, dtype);
 }
 
 at::Tensor WeightStore::Read(const std::string& name, const Place& place) {

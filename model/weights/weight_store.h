@@ -17,8 +17,10 @@
 #ifndef MODEL_WEIGHTS_WEIGHT_STORE_H_
 #define MODEL_WEIGHTS_WEIGHT_STORE_H_
 
+#include <ATen/core/Generator.h>
 #include <ATen/core/Tensor.h>
 
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <optional>
@@ -37,6 +39,8 @@ class WeightStore {
   struct Options {
     at::Device device = at::Device(at::kCPU);
     at::ScalarType dtype = at::kFloat;  // that Take() converts to
+    // That TakeMatrix() converts to: of operands of the large products.
+    at::ScalarType matrix_dtype = at::kFloat;
   };
 
   // Opens all files of a part (one, or the shards of a large one).  Fails as
@@ -44,6 +48,14 @@ class WeightStore {
   // tensor of the same name or `paths` is empty.
   static absl::StatusOr<WeightStore> Open(const std::vector<std::string>& paths,
                                           const Options& options);
+
+  // A store without files.  Every tensor that is asked for exists and is drawn
+  // from `seed` when it is taken, on the device: matrices and convolutions keep
+  // the size of what they are applied to, norms are near the identity, biases
+  // small.  `blocks` is the number of transformer blocks that Names() tells of.
+  // For measurements, which need the size of a model and not its knowledge.
+  static WeightStore Random(std::uint64_t seed, int blocks,
+                            const Options& options);
 
   bool Has(const std::string& name) const;
 
@@ -56,7 +68,10 @@ class WeightStore {
   // The tensor `name`, which must have exactly `shape`.
   at::Tensor Take(const std::string& name, const Shape& shape);
 
-  // The same where checkpoints in the wild store one of several shapes with the
+  // The same in Options::matrix_dtype.
+  at::Tensor TakeMatrix(const std::string& name, const Shape& shape);
+
+  // Take() where checkpoints in the wild store one of several shapes with the
   // same values in the same order; the result has the first of them.
   at::Tensor TakeAnyShape(const std::string& name,
                           const std::vector<Shape>& shapes);
@@ -77,6 +92,8 @@ class WeightStore {
     const TensorRecord* record;
   };
 
+  at::Tensor TakeAs(const std::string& name, const std::vector<Shape>& shapes,
+                    at::ScalarType dtype);
   at::Tensor Read(const std::string& name, const Place& place);
   at::Tensor Dequantise(const std::string& name, const Place& place);
   // Notes a violation and returns zeros.
@@ -84,6 +101,9 @@ class WeightStore {
   std::string FileNames() const;
 
   Options options_;
+  // Of a random store.
+  std::optional<at::Generator> generator_;
+  int random_blocks_ = 0;
   std::vector<std::unique_ptr<SafetensorsFile>> files_;
   std::map<std::string, Place> places_;
   std::set<std::string> spoken_for_;  // taken, refused or ignored

@@ -1,0 +1,231 @@
+#include "model/cuda/group_layers.h"
+
+#include <ATen/ATen.h>
+
+#include <cmath>
+#include <vector>
+
+#include "base/check.h"
+#include "cache/geometry.h"
+#include "model/cuda/kernel_calls.h"
+#include "model/infinity/modulated_norm.h"
+#include "model/kernels/residual_norm.h"
+#include "model/kernels/rotate_scatter.h"
+#include "model/kernels/span_copy.h"
+
+namespace heatkv::model {
+namespace {
+
+// Order in the files.
+enum Modulation { kGamma1, kGamma2, kScale1, kScale2, kShift1, kShift2 };
+
+// The residual stream of a group and what has still to be added to it.
+class Stream {
+ public:
+  Stream(at::Tensor x, const GroupTexts& texts)
+      : x_(std::move(x)), texts_(texts) {
+    work_.x = x_.mutable_data_ptr<float>();
+    work_.rows = static_cast<int>(x_.size(0));
+    work_.tokens = static_cast<int>(x_.size(1));
+    work_.width = static_cast<int>(x_.size(2));
+    work_.epsilon = static_cast<float>(kNormEpsilon);
+  }
+
+  // A branch that the next norm adds, in bf16 [rows * tokens, width], gated by
+  // the modulation `gate` of `block`, if one is given.
+  void Add(const at::Tensor& added) {
+    added_ = added;
+    work_.gated = false;
+  }
+  void Add(const at::Tensor& added, const Block& block, Modulation gate) {
+    added_ = added;
+    work_.gated = true;
+    work_.gate = Part(block, gate);
+  }
+
+  // Adds what there is to add, and normalises: with modulations of `block`, ...
+  at::Tensor Norm(const Block& block, Modulation scale, Modulation shift) {
+    work_.offset = 1;
+    work_.scale = Part(block, scale);
+    work_.shift = Part(block, shift);
+    return Run(at::kBFloat16);
+  }
+  // ... with the block's own weight and bias, ...
+  at::Tensor CrossNorm(const Block& block) {
+    work_.offset = 0;
+    work_.scale = {.layer = block.cross_norm_weight().const_data_ptr<float>()};
+    work_.shift = {.layer = block.cross_norm_bias().const_data_ptr<float>()};
+    return Run(at::kBFloat16);
+  }
+  // ... or for the head, in float32.
+  at::Tensor HeadNorm() {
+    work_.offset = 1;
+    work_.scale = {.rows = texts_.head_scale.const_data_ptr<float>(),
+                   .row_stride = work_.width};
+    work_.shift = {.rows = texts_.head_shift.const_data_ptr<float>(),
+                   .row_stride = work_.width};
+    return Run(at::kFloat);
+  }
+
+ private:
+  kernels::RowVector Part(const Block& block, Modulation which) const {
+    const std::int64_t offset = which * std::int64_t{work_.width};
+    return {.layer = block.modulation().const_data_ptr<float>() + offset,
+            .rows = texts_.modulation.const_data_ptr<float>() + offset,
+            .row_stride = 6 * std::int64_t{work_.width}};
+  }
+
+  at::Tensor Run(at::ScalarType dtype) {
+    at::Tensor out = at::empty({x_.size(0) * x_.size(1), x_.size(2)},
+                               x_.options().dtype(dtype));
+    work_.added = added_.defined() ? added_.const_data_ptr() : nullptr;
+    work_.out_bf16 = dtype == at::kBFloat16 ? out.mutable_data_ptr() : nullptr;
+    work_.out_float =
+        dtype == at::kFloat ? out.mutable_data_ptr<float>() : nullptr;
+    kernels::Launch(work_, CurrentStream());
+    added_.reset();
+    return out;
+  }
+
+  at::Tensor x_;
+  const GroupTexts& texts_;
+  at::Tensor added_;
+  kernels::ResidualNorm work_;
+};
+
+// Attention of the current scale, with what it reads from and leaves in the
+// arena.
+class Staging {
+ public:
+  Staging(const StepTables& tables, const TransformerSpec& spec,
+          std::int64_t rows, std::int64_t tokens, const at::Tensor& rotations,
+          std::int64_t staging_rows, std::int64_t most_keys,
+          KeyValueArena& arena)
+      : tables_(tables),
+        heads_(spec.heads),
+        head_width_(spec.head_width()),
+        rows_(rows),
+        tokens_(tokens),
+        rotations_(rotations),
+        most_keys_(most_keys),
+        arena_(arena),
+        query_begin_(tables.query_begin()) {
+    const auto options =
+        at::TensorOptions(at::kBFloat16).device(rotations.device());
+    keys_ = at::empty({staging_rows, 1, head_width_}, options);
+    values_ = at::empty_like(keys_);
+    queries_ = at::empty({rows * heads_ * tokens, 1, head_width_}, options);
+  }
+
+  // product bf16 [rows * tokens, 3 * width] -> [rows * tokens, width].
+  at::Tensor Attend(int layer, const SelfAttention& attention,
+                    const at::Tensor& product) {
+    kernels::RotateScatter rotate;
+    rotate.product = product.const_data_ptr();
+    rotate.query_scale = attention.query_scale().const_data_ptr<float>();
+    rotate.rotations = rotations_.const_data_ptr<float>();
+    rotate.current = tables_.current(layer);
+    rotate.queries = queries_.mutable_data_ptr();
+    rotate.keys = keys_.mutable_data_ptr();
+    rotate.values = values_.mutable_data_ptr();
+    rotate.rows = static_cast<int>(rows_);
+    rotate.tokens = static_cast<int>(tokens_);
+    rotate.heads = static_cast<int>(heads_);
+    rotate.head_width = static_cast<int>(head_width_);
+    kernels::Launch(rotate, CurrentStream());
+    // All prefixes of a layer are read before any of its survivors is written
+    // (cache/step_plan.h).
+    Copy(tables_.prefixes(layer), /*to_arena=*/false);
+    Copy(tables_.stores(layer), /*to_arena=*/true);
+    const at::Tensor attended = VarlenAttention(
+        queries_, keys_, values_, query_begin_, tables_.key_begin(layer),
+        /*key_tokens=*/{}, tokens_, most_keys_, /*scale=*/1.0);
+    return attended.view({rows_, heads_, tokens_, head_width_})
+        .transpose(1, 2)
+        .reshape({rows_ * tokens_, heads_ * head_width_});
+  }
+
+ private:
+  void Copy(const kernels::SpanList* list, bool to_arena) {
+    kernels::SpanCopy copy;
+    copy.table = tables_.table();
+    copy.list = list;
+    copy.arena = arena_.mutable_blocks().mutable_data_ptr();
+    copy.keys = keys_.mutable_data_ptr();
+    copy.values = values_.mutable_data_ptr();
+    copy.block_tokens = cache::kBlockTokens;
+    copy.head_width = static_cast<int>(head_width_);
+    copy.to_arena = to_arena;
+    kernels::Launch(copy, CurrentStream());
+  }
+
+  const StepTables& tables_;
+  std::int64_t heads_;
+  std::int64_t head_width_;
+  std::int64_t rows_;
+  std::int64_t tokens_;
+  at::Tensor rotations_;
+  std::int64_t most_keys_;
+  KeyValueArena& arena_;
+  at::Tensor query_begin_;
+  at::Tensor keys_;
+  at::Tensor values_;
+  at::Tensor queries_;
+};
+
+}  // namespace
+
+at::Tensor GroupLogits(const InfinityTransformer& transformer, int scale,
+                       at::Tensor x, const GroupTexts& texts,
+                       const at::Tensor& rotations, const StepTables& tables,
+                       std::int64_t staging_rows, std::int64_t most_keys,
+                       KeyValueArena& arena) {
+  const TransformerSpec& spec = transformer.spec();
+  const std::int64_t rows = x.size(0);
+  const std::int64_t tokens = x.size(1);
+  HEATKV_CHECK(x.scalar_type() == at::kFloat && x.is_contiguous());
+  HEATKV_CHECK(arena.mutable_blocks().scalar_type() == at::kBFloat16);
+  HEATKV_CHECK_EQ(texts.modulation.size(0), rows);
+  x.add_(transformer.level_embedding()[scale]);
+  const at::Tensor text_query_begin = tables.text_query_begin();
+  const at::Tensor text_key_begin = tables.text_key_begin();
+  const at::Tensor text_tokens = tables.text_tokens();
+  const double text_scale =
+      1 / std::sqrt(static_cast<double>(spec.head_width()));
+  Staging staging(tables, spec, rows, tokens, rotations, staging_rows,
+                  most_keys, arena);
+  Stream stream(std::move(x), texts);
+
+  const std::vector<Block>& blocks = transformer.blocks();
+  for (std::size_t layer = 0; layer < blocks.size(); ++layer) {
+    const Block& block = blocks[layer];
+    const SelfAttention& self = block.self_attention();
+    const at::Tensor attended = staging.Attend(
+        static_cast<int>(layer), self,
+        self.queries_keys_values()(stream.Norm(block, kScale1, kShift1)));
+    stream.Add(self.projection()(attended), block, kGamma1);
+
+    const CrossAttention& cross = block.cross_attention();
+    const at::Tensor queries =
+        cross.query()(stream.CrossNorm(block))
+            .view({rows * tokens, spec.heads, spec.head_width()});
+    const at::Tensor text = texts.keys_values[layer];
+    stream.Add(cross.projection()(
+        VarlenAttention(queries, text[0], text[1], text_query_begin,
+                        text_key_begin, text_tokens, tokens,
+                        spec.text_max_length, text_scale)
+            .view({rows * tokens, spec.width})));
+
+    const FeedForward& feed_forward = block.feed_forward();
+    const Linear& widen = feed_forward.widen();
+    // On a GPU its GELU is the one with the hyperbolic tangent.
+    const at::Tensor hidden = at::_addmm_activation(
+        widen.bias, stream.Norm(block, kScale2, kShift2), widen.weight.t(),
+        /*beta=*/1, /*alpha=*/1, /*use_gelu=*/true);
+    stream.Add(feed_forward.narrow()(hidden), block, kGamma2);
+  }
+  return transformer.head()(stream.HeadNorm())
+      .view({rows, tokens, 2 * spec.bits_per_token()});
+}
+
+}  // namespace heatkv::model

@@ -1,0 +1,34 @@
+// All blocks of the transformer and its head for the rows of a group on a GPU:
+// what InfinityTransformer::Forward and Logits compute out of torch's
+// operators, here with the residual stream, norms, rotations and copies in
+// kernels of our own.
+
+#ifndef MODEL_CUDA_GROUP_LAYERS_H_
+#define MODEL_CUDA_GROUP_LAYERS_H_
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+
+#include "model/cuda/group_texts.h"
+#include "model/cuda/step_tables.h"
+#include "model/infinity/key_value_arena.h"
+#include "model/infinity/transformer.h"
+
+namespace heatkv::model {
+
+// x [rows, tokens, width] float32, the input of `scale`, is used up.
+// `rotations` float32 [tokens, head width / 2, 2].  Staging gets `staging_rows`
+// rows, at least tables.most_staging_rows().  most_keys bounds the keys of a
+// sequence and must be the same for every group at this scale.  Nothing but
+// tensors on the GPU is read that could differ between groups of one shape, so
+// the work can be recorded.  Returns float32 [rows, tokens, 2 * bits a token].
+at::Tensor GroupLogits(const InfinityTransformer& transformer, int scale,
+                       at::Tensor x, const GroupTexts& texts,
+                       const at::Tensor& rotations, const StepTables& tables,
+                       std::int64_t staging_rows, std::int64_t most_keys,
+                       KeyValueArena& arena);
+
+}  // namespace heatkv::model
+
+#endif  // MODEL_CUDA_GROUP_LAYERS_H_

@@ -1,0 +1,185 @@
+#include "model/cuda/group_step.h"
+
+#include <ATen/ATen.h>
+
+#include <bit>
+#include <cmath>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/check.h"
+#include "model/cuda/group_layers.h"
+#include "model/cuda/kernel_calls.h"
+#include "model/cuda/step_tables.h"
+#include "model/infinity/rope2d.h"
+#include "model/kernels/sample_bits.h"
+
+namespace heatkv::model {
+namespace {
+
+std::int32_t Bits(float value) { return std::bit_cast<std::int32_t>(value); }
+
+}  // namespace
+
+absl::Status GroupStep::CheckShape(const TransformerSpec& spec) {
+  if (spec.head_width() % 8 != 0 || spec.head_width() > 256) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("a GPU takes head widths that are multiples of 8 up to "
+                     "256; the model has ",
+                     spec.head_width()));
+  }
+  if (spec.width > 8192) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "a GPU takes widths up to 8192; the model has ", spec.width));
+  }
+  return absl::OkStatus();
+}
+
+const at::Tensor& GroupStep::Rotations(const cache::Grid& grid,
+                                       const cache::Grid& rope_grid) {
+  at::Tensor& rotations =
+      rotations_[{grid.height, grid.width, rope_grid.height, rope_grid.width}];
+  if (!rotations.defined()) {
+    rotations =
+        at::view_as_real(RopeRotations(grid, rope_grid,
+                                       transformer_->spec().head_width(),
+                                       transformer_->device()))
+            .contiguous();
+  }
+  return rotations;
+}
+
+at::Tensor GroupStep::Logits(std::span<const GroupMember> members, int capacity,
+                             KeyValueArena& arena) {
+  HEATKV_CHECK(!members.empty());
+  HEATKV_CHECK_LE(members.size(), capacity);
+  const ImageInFlight& first = *members[0].image;
+  const int scale = first.next_scale();
+  HEATKV_CHECK_LT(scale, first.num_scales());
+  const cache::Grid& grid = first.options().grids[scale];
+  const int branches = first.branches();
+
+  std::vector<const cache::StepPlan*> plans;
+  std::vector<at::Tensor> inputs;
+  std::vector<const TextCondition*> texts;
+  for (int slot = 0; slot < capacity; ++slot) {
+    const bool has_image = slot < static_cast<int>(members.size());
+    const GroupMember& member = members[has_image ? slot : 0];
+    if (has_image) {
+      HEATKV_CHECK_EQ(member.image->next_scale(), scale);
+      HEATKV_CHECK_EQ(member.image->branches(), branches);
+      HEATKV_CHECK_EQ(member.plan->scale, scale);
+      HEATKV_CHECK_EQ(member.plan->branches, branches);
+      plans.push_back(member.plan);
+      inputs.push_back(member.image->Input());
+    } else {
+      inputs.push_back(inputs[0]);
+    }
+    for (const TextCondition* text : member.image->texts()) {
+      texts.push_back(text);
+    }
+  }
+  std::int64_t tokens_so_far = 0;
+  for (int s = 0; s <= scale; ++s) {
+    tokens_so_far += first.options().grids[s].tokens();
+  }
+  const at::Tensor x = inputs.size() == 1 ? inputs[0] : at::cat(inputs);
+  const TextLayout layout(texts);
+  StepTables tables(plans, capacity, grid.tokens(), layout.ranges());
+  const cache::Grid& rope_grid = first.options().rope_grid;
+  const at::Tensor rotations = Rotations(grid, rope_grid);
+  const auto compute = [&](const at::Tensor& input, const GroupTexts& group,
+                           const StepTables& placed,
+                           std::int64_t staging_rows) {
+    return GroupLogits(*transformer_, scale, input, group, rotations, placed,
+                       staging_rows, tokens_so_far, arena)
+        .view({capacity, branches, grid.tokens(), -1});
+  };
+  if (x.size(0) * x.size(1) > recorded_rows_) {
+    tables.Place(Upload(tables.values()));
+    GroupTexts group = layout.Allocate();
+    group.keys_values = layout.AllocateKeysValues(layout.tokens());
+    layout.Fill(group);
+    return compute(x, group, tables, tables.most_staging_rows());
+  }
+  std::unique_ptr<RecordedStep>& recorded =
+      recorded_[{grid.height, grid.width, rope_grid.height, rope_grid.width,
+                 scale, tokens_so_far, branches, capacity}];
+  if (recorded == nullptr || !recorded->Fits(tables, layout)) {
+    if (!recorder_.has_value()) recorder_.emplace();
+    recorded.reset();
+    recorded = std::make_unique<RecordedStep>(
+        *recorder_, x, layout, tables,
+        [&](const at::Tensor& input, const GroupTexts& group,
+            const StepTables& placed) {
+          // Room for whole caches.
+          return compute(input, group, placed,
+                         placed.sequences() * tokens_so_far);
+        });
+  }
+  return recorded->Replay(x, layout, tables);
+}
+
+GroupStep::Sampled GroupStep::Sample(std::span<const GroupMember> members,
+                                     const at::Tensor& logits) const {
+  const int scale = members[0].image->next_scale();
+  std::vector<std::int32_t> knobs;
+  for (const GroupMember& member : members) {
+    const ImageInFlight::Options& options = member.image->options();
+    const double guidance = options.guidance[scale];
+    const std::int32_t words[] = {
+        Bits(static_cast<float>(1.0 / options.tau[scale])),
+        Bits(static_cast<float>(guidance)),
+        Bits(static_cast<float>(1.0 - guidance)),
+        Bits(static_cast<float>(1.0 - options.top_p)),
+        static_cast<std::int32_t>(member.seed),
+        static_cast<std::int32_t>(member.seed >> 32),
+        static_cast<std::int32_t>(member.number),
+        scale};
+    static_assert(sizeof(words) == sizeof(kernels::SampleKnobs));
+    knobs.insert(knobs.end(), std::begin(words), std::end(words));
+  }
+  const at::Tensor uploaded = Upload(knobs);
+  const auto images = static_cast<std::int64_t>(members.size());
+  Sampled sampled;
+  sampled.bits =
+      at::empty({images, logits.size(2), logits.size(3) / 2},
+                at::TensorOptions(at::kBool).device(logits.device()));
+  sampled.not_finite =
+      at::zeros({images}, at::TensorOptions(at::kInt).device(logits.device()));
+  kernels::SampleBits work;
+  work.logits = logits.const_data_ptr<float>();
+  work.knobs = reinterpret_cast<const kernels::SampleKnobs*>(
+      uploaded.const_data_ptr<int>());
+  work.out = sampled.bits.mutable_data_ptr<bool>();
+  work.not_finite = sampled.not_finite.mutable_data_ptr<int>();
+  work.images = static_cast<int>(images);
+  work.branches = static_cast<int>(logits.size(1));
+  work.tokens = static_cast<int>(logits.size(2));
+  work.bits = static_cast<int>(logits.size(3) / 2);
+  kernels::Launch(work, CurrentStream());
+  return sampled;
+}
+
+std::vector<absl::Status> GroupStep::Run(std::span<const GroupMember> members,
+                                         int capacity, KeyValueArena& arena) {
+  const int scale = members[0].image->next_scale();
+  const at::Tensor logits = Logits(members, capacity, arena);
+  const Sampled sampled = Sample(members, logits);
+  for (std::size_t i = 0; i < members.size(); ++i) {
+    members[i].image->Accept(sampled.bits[i]);
+  }
+  const at::Tensor not_finite = sampled.not_finite.cpu();  // waits
+  std::vector<absl::Status> statuses;
+  for (std::size_t i = 0; i < members.size(); ++i) {
+    const int count = not_finite.const_data_ptr<int>()[i];
+    statuses.push_back(
+        count == 0 ? absl::OkStatus()
+                   : absl::InternalError(absl::StrCat(
+                         "scale ", scale, ": ", count, " of ",
+                         logits.numel() / capacity, " logits are not finite")));
+  }
+  return statuses;
+}
+
+}  // namespace heatkv::model

@@ -1,0 +1,91 @@
+// One scale of a group of images together on a GPU, in a shape that depends on
+// the group's capacity and not on how many images come: slots without an image
+// compute a copy of the first one that nobody reads.  Rows do not influence
+// each other, so an image's bits do not depend on its company.
+//
+// Products run in bfloat16, sums, norms, the residual stream and the head in
+// float32 (specification section 8.3); keys and values are bfloat16.  The host
+// waits for the device once a step, at its end.
+//
+// Used by one thread, with the transformer's device as the current one.
+
+#ifndef MODEL_CUDA_GROUP_STEP_H_
+#define MODEL_CUDA_GROUP_STEP_H_
+
+#include <ATen/core/Tensor.h>
+
+#include <array>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "cache/step_plan.h"
+#include "model/cuda/recorded_step.h"
+#include "model/infinity/image_in_flight.h"
+#include "model/infinity/key_value_arena.h"
+#include "model/infinity/transformer.h"
+
+namespace heatkv::model {
+
+// One image's share of a group.
+struct GroupMember {
+  ImageInFlight* image = nullptr;
+  const cache::StepPlan* plan = nullptr;
+  std::uint64_t seed = 0;
+  std::uint32_t number = 0;  // of the image among those of the seed
+};
+
+class GroupStep {
+ public:
+  // REQUIRES: CanRun(transformer->spec()).
+  explicit GroupStep(const InfinityTransformer* transformer)
+      : transformer_(transformer) {}
+
+  // Steps of at most this many rows are recorded when they first come and then
+  // replayed.  0: none.
+  void set_recorded_rows(std::int64_t rows) { recorded_rows_ = rows; }
+
+  // OK if the kernels take a model of this shape, else InvalidArgument.
+  static absl::Status CheckShape(const TransformerSpec& spec);
+
+  // `arena` must be the same at every call.
+  //
+  // Computes the next scale of every member and gives each its bits.  All are
+  // at the same scale of equal ladders with equally many branches.  One status
+  // a member: Internal if its logits are not finite.
+  std::vector<absl::Status> Run(std::span<const GroupMember> members,
+                                int capacity, KeyValueArena& arena);
+
+  // The two halves of Run, for comparison with other implementations.
+  //
+  // Raw logits, good until the next call, float32 [capacity, branches, tokens,
+  // 2 * bits a token].
+  at::Tensor Logits(std::span<const GroupMember> members, int capacity,
+                    KeyValueArena& arena);
+  struct Sampled {
+    at::Tensor bits;        // bool [members, tokens, bits a token]
+    at::Tensor not_finite;  // int32 [members], counts
+  };
+  Sampled Sample(std::span<const GroupMember> members,
+                 const at::Tensor& logits) const;
+
+ private:
+  const at::Tensor& Rotations(const cache::Grid& grid,
+                              const cache::Grid& rope_grid);
+
+  const InfinityTransformer* transformer_;
+  std::map<std::array<int, 4>, at::Tensor> rotations_;  // of every grid seen
+  std::int64_t recorded_rows_ = 2048;
+  std::optional<Recorder> recorder_;
+  // By grid, grid of positions, scale, tokens up to it, branches and capacity.
+  std::map<std::array<std::int64_t, 8>, std::unique_ptr<RecordedStep>>
+      recorded_;
+};
+
+}  // namespace heatkv::model
+
+#endif  // MODEL_CUDA_GROUP_STEP_H_

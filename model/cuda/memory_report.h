@@ -1,0 +1,33 @@
+// What torch's allocator holds of a GPU's memory, for measurements.
+
+#ifndef MODEL_CUDA_MEMORY_REPORT_H_
+#define MODEL_CUDA_MEMORY_REPORT_H_
+
+#include <cstdint>
+#include <string>
+
+namespace heatkv::model {
+
+// Bytes.  Reserved memory is what the allocator took from the device, allocated
+// memory what tensors use of it.
+struct MemoryReport {
+  std::int64_t allocated = 0;
+  std::int64_t peak_allocated = 0;
+  std::int64_t reserved = 0;
+  std::int64_t peak_reserved = 0;
+  std::int64_t device_allocations = 0;  // times it went to the device, ever
+};
+MemoryReport ReadMemory(int device);
+
+// From now on peaks are those since now.
+void ResetMemoryPeaks(int device);
+
+// Gives back to the device what is reserved and not used.
+void ReleaseUnusedMemory();
+
+// "2.11.0".
+std::string TorchVersion();
+
+}  // namespace heatkv::model
+
+#endif  // MODEL_CUDA_MEMORY_REPORT_H_
