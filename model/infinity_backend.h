@@ -34,7 +34,7 @@ class InfinityBackend {
     int threads = 0;
     // Weights drawn from this seed instead of the model's files, for
     // measurements; `folder` then only holds the tokenizer.
-    std::optional<std::uint64_t> random_weights;
+    std::optional<std::uint64_t> random_weights = std::nullopt;
   };
 
   // Loads the model that `spec` describes from the files in `folder`.  Fails
