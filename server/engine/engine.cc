@@ -179,19 +179,31 @@ absl::StatusOr<std::uint64_t> Engine::Submit(GenerationRequest request,
     return Refuse(is_full ? Refusal::kQueueFull : Refusal::kBytesFull,
                   WithRetryHint(std::move(joins), RetryAfter()));
   }
+  if (const std::int64_t peak =
+          described->choices.back().trajectory->peak_blocks();
+      peak > scheduler_.options().limit_blocks) {
+    return Refuse(Refusal::kNeverFits,
+                  absl::FailedPreconditionError(absl::StrCat(
+                      "an image holds ", asked.bytes(peak),
+                      " bytes of cache at its peak, but the pool has just been "
+                      "made smaller, to ",
+                      asked.bytes(scheduler_.options().limit_blocks))));
+  }
   const RequestEstimate estimate = EstimateLocked(*described);
-  if (estimate.expected_run.has_value() &&
-      described->arrived + *estimate.expected_wait + *estimate.expected_run >
-          request.deadline) {
-    return Refuse(
-        Refusal::kDeadline,
-        absl::DeadlineExceededError(absl::StrCat(
-            "by the server's estimate the last image would be done in ",
-            absl::FormatDuration(*estimate.expected_wait +
-                                 *estimate.expected_run),
-            " (", absl::FormatDuration(*estimate.expected_wait),
-            " of it waiting), but the deadline is in ",
-            absl::FormatDuration(request.deadline - described->arrived))));
+  if (estimate.least_wait.has_value()) {
+    const absl::Duration least = *estimate.least_wait + *estimate.least_run;
+    const absl::Duration left = request.deadline - described->arrived;
+    if (least > left) {
+      if (requests_.empty()) costs_.Doubt();
+      return Refuse(
+          Refusal::kDeadline,
+          absl::DeadlineExceededError(absl::StrCat(
+              "by the server's estimate the last image would be done in ",
+              absl::FormatDuration(least), " at best (",
+              absl::FormatDuration(*estimate.least_wait),
+              " of it waiting), but the deadline is in ",
+              absl::FormatDuration(left))));
+    }
   }
 
   const std::uint64_t number = next_number_++;
@@ -250,28 +262,43 @@ RequestEstimate Engine::EstimateLocked(const ScheduledRequest& request) const {
   const cache::Trajectory& asked = *request.choices.front().trajectory;
   const auto image = costs_.Rest(request.ladder, asked, 0);
   if (!image.has_value()) return estimate;
-  absl::Duration in_flight, waiting;
+  absl::Duration in_flight, waiting, least;
   for (const Scheduler::Flight& flight : scheduler_.InFlight()) {
-    in_flight += costs_
-                     .Rest(flight.ladder, *flight.progress.trajectory,
-                           flight.progress.next_scale)
-                     .value_or(absl::ZeroDuration());
+    const RunningRequest& other = *requests_.at(flight.image.request);
+    const absl::Duration rest =
+        costs_
+            .Rest(flight.ladder, *flight.progress.trajectory,
+                  flight.progress.next_scale)
+            .value_or(absl::ZeroDuration());
+    in_flight += rest;
+    if (other.ending.ok() && other.asked.priority >= request.priority) {
+      least += rest;
+    }
   }
   for (const QueuedRequest* queued :
        scheduler_.queue().InOrder(clock_->Now())) {
     if (queued->priority < request.priority) continue;
     const RunningRequest& other = *requests_.at(queued->number);
-    waiting +=
+    const absl::Duration work =
         queued->images * costs_
                              .Rest(other.asked.ladder,
                                    *other.plan(other.asked.tier)
                                         .trajectory(other.knobs.branches()),
                                    0)
                              .value_or(absl::ZeroDuration());
+    waiting += work;
+    // Other tenants take turns with it.
+    if (other.ending.ok() && other.asked.tenant == request.tenant) {
+      least += work;
+    }
   }
   const absl::Duration own =
       request.images * *image + costs_.Text().value_or(absl::ZeroDuration());
-  if (scheduler_.options().policy == SchedulingPolicy::kLatency) {
+  const bool is_latency =
+      scheduler_.options().policy == SchedulingPolicy::kLatency;
+  estimate.least_wait = is_latency ? least : absl::ZeroDuration();
+  estimate.least_run = request.images * *image;
+  if (is_latency) {
     estimate.expected_wait = in_flight + waiting;
     estimate.expected_run = own;
   } else {

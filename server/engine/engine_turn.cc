@@ -254,9 +254,13 @@ void Engine::Execute(const Turn& turn) {
     for (std::size_t i = 0; i < group.size(); ++i) {
       if (statuses[i].ok()) scheduler_.StepDone(group[i]);
     }
-    costs_.RecordStep(turn.ladder, turn.scale, turn.branches,
-                      static_cast<int>(tokens), static_cast<int>(group.size()),
-                      took);
+    // A step that failed says nothing about one that does not.
+    if (std::all_of(statuses.begin(), statuses.end(),
+                    [](const absl::Status& status) { return status.ok(); })) {
+      costs_.RecordStep(turn.ladder, turn.scale, turn.branches,
+                        static_cast<int>(tokens),
+                        static_cast<int>(group.size()), took);
+    }
   }
   for (std::size_t i = 0; i < group.size(); ++i) {
     const auto found = images_.find(group[i]);

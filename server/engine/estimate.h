@@ -25,6 +25,9 @@ struct RequestEstimate {
   // Until its first image starts, and from then to its last image.
   std::optional<absl::Duration> expected_wait;
   std::optional<absl::Duration> expected_run;
+  // The least that the wait can be: what surely goes before it.
+  std::optional<absl::Duration> least_wait;
+  std::optional<absl::Duration> least_run;
   double byte_seconds = 0;  // of all images
 };
 

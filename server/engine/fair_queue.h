@@ -2,7 +2,8 @@
 //
 // Bounded by the number of requests and by the bytes that their images will
 // hold at their peaks.  The order, from the outside in:
-//   class     the higher of (low 0, normal 1, high 2) first.  A request rises by
+//   class     the higher of (low 0, normal 1, high 2) first.  A request rises
+//   by
 //             one class whenever it has waited for `aging`, to the highest at
 //             most, so that nobody waits for ever.
 //   tenant    within a class tenants take turns by deficit round robin: each
@@ -93,9 +94,9 @@ class FairQueue {
   std::vector<const QueuedRequest*> InOrder(absl::Time now) const;
 
   bool empty() const;
-  int size() const;                  // requests
-  int images() const;                // that have not started
-  std::int64_t bytes() const;        // their peaks
+  int size() const;                   // requests
+  int images() const;                 // that have not started
+  std::int64_t bytes() const;         // their peaks
   absl::Time oldest_arrival() const;  // InfiniteFuture if empty
 
  private:

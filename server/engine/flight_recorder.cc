@@ -5,6 +5,12 @@
 #include "base/check.h"
 
 namespace heatkv::server {
+namespace {
+
+// What is kept must not grow with what clients send.
+constexpr std::size_t kMaxMessage = 2000;
+
+}  // namespace
 
 FlightRecorder::FlightRecorder(int capacity, const Clock* clock,
                                ServerObserver* next)
@@ -17,6 +23,12 @@ void FlightRecorder::OnCall(const CallRecord& call) {
     const std::lock_guard<std::mutex> lock(mutex_);
     if (calls_.size() == capacity_) calls_.pop_front();
     calls_.push_back({clock_->Now(), call});
+    CallRecord& kept = calls_.back().call;
+    if (kept.status.message().size() > kMaxMessage) {
+      kept.status = absl::Status(kept.status.code(),
+                                 kept.status.message().substr(0, kMaxMessage));
+    }
+    kept.request_id.resize(std::min(kept.request_id.size(), kMaxMessage));
   }
   ForwardingObserver::OnCall(call);
 }

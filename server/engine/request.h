@@ -57,8 +57,8 @@ struct RequestUsage {
   std::int64_t peak_cache_bytes = 0;  // the most one image held
   std::int64_t full_cache_bytes = 0;  // of one image, unpruned
   bool text_was_cached = false;
-  int images = 0;  // finished
-  int tier = 0;    // granted; the one asked for if it never started
+  int images = 0;           // finished
+  int tier = 0;             // granted; the one asked for if it never started
   double byte_seconds = 0;  // what the tenant was charged
 };
 

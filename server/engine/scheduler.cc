@@ -298,8 +298,8 @@ void Scheduler::SetOptions(SchedulerOptions options) {
   State& s = *state_;
   s.options = std::move(options);
   s.queue.SetOptions(s.options.queue);
+  // A turn may be under way, after which images hold more: Next finds out.
   s.is_lowered = true;
-  s.is_lowered = s.EffectiveLimit() > s.limit();
 }
 
 const SchedulerOptions& Scheduler::options() const { return state_->options; }

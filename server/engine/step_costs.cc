@@ -64,6 +64,13 @@ void StepCosts::RecordText(absl::Duration took) {
   text_.Add(absl::ToDoubleSeconds(took));
 }
 
+void StepCosts::Doubt() {
+  constexpr double kBelief = 0.9;
+  for (auto& [kind, mean] : steps_) mean.seconds *= kBelief;
+  for (auto& [ladder, mean] : decodes_) mean.seconds *= kBelief;
+  text_.seconds *= kBelief;
+}
+
 std::optional<absl::Duration> StepCosts::Step(int ladder, int scale,
                                               int branches, int tokens) const {
   const auto found = steps_.find({ladder, scale, branches});

@@ -28,6 +28,10 @@ class StepCosts {
   void RecordDecode(int ladder, int tokens, absl::Duration took);
   void RecordText(absl::Duration took);
 
+  // Makes every estimate smaller by a tenth.  For when work was refused for its
+  // estimate alone: what is never run is never measured again.
+  void Doubt();
+
   // One image's share of a step: its time divided by its images.
   std::optional<absl::Duration> Step(int ladder, int scale, int branches,
                                      int tokens) const;

@@ -46,7 +46,8 @@ bool GenerationCall::Judge(const v1::GenerateImageRequest& request,
   if (const auto* violations =
           std::get_if<std::vector<FieldViolation>>(&judged)) {
     const std::lock_guard<std::mutex> lock(mutex_);
-    asked_.request_id = request.request_id();
+    // What is wrong with it may be its length.
+    asked_.request_id = request.request_id().substr(0, 128);
     const grpc::Status wire = BadRequest(*violations);
     EndWith(absl::InvalidArgumentError(wire.error_message()), wire);
     return false;
@@ -300,6 +301,11 @@ void GenerationCall::EncodeLater(int image, int scale, model::RgbImage picture,
 
 void GenerationCall::Encode(std::uint64_t place, int image, int scale, int tier,
                             const model::RgbImage& picture, bool is_preview) {
+  {
+    // Nobody waits for it any more.
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (closed_ || !outbox_.Awaits(place)) return;
+  }
   const absl::Time begin = services_->clock->Now();
   const model::RgbImage scaled =
       is_preview ? ScaleDown(picture, asked_.preview_max_edge)

@@ -20,12 +20,14 @@ struct FieldViolation {
   std::string description;  // says what was given and what is legal
 };
 
+// Long messages are cut, because a client takes no more than 8 KiB of trailers.
 // Codes map one to one.  A retry hint (server/engine/retry_hint.h) becomes
 // google.rpc.RetryInfo.
 grpc::Status ToGrpcStatus(const absl::Status& status);
 
-// InvalidArgument whose google.rpc.BadRequest lists all `violations`, and whose
-// message does too.  REQUIRES: there is one.
+// InvalidArgument whose google.rpc.BadRequest lists `violations`, as many as
+// fit and how many more there are, and whose message does too.  REQUIRES: there
+// is one.
 grpc::Status BadRequest(const std::vector<FieldViolation>& violations);
 
 }  // namespace heatkv::server

@@ -148,6 +148,12 @@ std::int64_t JobRecord::bytes() const {
 
 void JobRecord::AddReader(std::weak_ptr<JobReader> reader) {
   const std::lock_guard<std::mutex> lock(mutex_);
+  // Those that have left would pile up while nothing happens to the job.
+  readers_.erase(std::remove_if(readers_.begin(), readers_.end(),
+                                [](const std::weak_ptr<JobReader>& weak) {
+                                  return weak.expired();
+                                }),
+                 readers_.end());
   readers_.push_back(std::move(reader));
 }
 

@@ -38,12 +38,12 @@ void JobWatch::LookAfter() {
     case ReaderState::kFine:
       return;
     case ReaderState::kSilence: {
+      if (is_writing_) return;  // a picture is on its way from the store
       v1::GenerateImageEvent event;
       event.set_sequence(after_);
       *event.mutable_offset() =
           ToProto(services_->clock->Now() - record_->created());
       event.mutable_heartbeat();
-      patience_.WriteBegins(services_->clock->Now());
       is_writing_ = true;
       Send(std::move(event));
       return;
@@ -89,7 +89,6 @@ void JobWatch::Pump() {
     JobRecord::Found found = record_->After(after_);
     if (found.next.has_value()) {
       after_ = found.next->event.sequence();
-      patience_.WriteBegins(services_->clock->Now());
       is_writing_ = true;
       if (found.next->picture == nullptr) {
         Send(std::move(found.next->event));
@@ -117,6 +116,8 @@ void JobWatch::Pump() {
 
 void JobWatch::Send(v1::GenerateImageEvent event) {
   written_ = std::move(event);
+  // The reader's time begins here, not while a picture is fetched for it.
+  patience_.WriteBegins(services_->clock->Now());
   StartWrite(&written_);
 }
 

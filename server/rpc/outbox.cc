@@ -57,6 +57,12 @@ bool Outbox::Fill(std::uint64_t sequence, v1::GenerateImageEvent event) {
   return false;
 }
 
+bool Outbox::Awaits(std::uint64_t sequence) const {
+  return std::any_of(slots_.begin(), slots_.end(), [&](const Slot& slot) {
+    return slot.sequence == sequence && !slot.event.has_value();
+  });
+}
+
 std::optional<v1::GenerateImageEvent> Outbox::Take() {
   if (slots_.empty() || !slots_.front().event.has_value()) return std::nullopt;
   v1::GenerateImageEvent event = *std::move(slots_.front().event);

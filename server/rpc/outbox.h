@@ -37,6 +37,9 @@ class Outbox {
   // because a newer preview came.
   bool Fill(std::uint64_t sequence, v1::GenerateImageEvent event);
 
+  // Whether the place is still there to be filled.
+  bool Awaits(std::uint64_t sequence) const;
+
   // The next event, unless there is none or it is still in the making.
   std::optional<v1::GenerateImageEvent> Take();
 

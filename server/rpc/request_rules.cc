@@ -12,6 +12,8 @@
 namespace heatkv::server {
 namespace {
 
+// Nobody reads more.
+constexpr std::size_t kMostViolations = 100;
 constexpr int kDefaultQuality = 90;
 constexpr int kMaxIdLength = 128;
 constexpr int kMaxTenantLength = 64;
@@ -44,6 +46,7 @@ class Reading {
  private:
   template <typename... Parts>
   void Violate(std::string field, const Parts&... parts) {
+    if (violations_.size() >= kMostViolations) return;
     violations_.push_back({std::move(field), absl::StrCat(parts...)});
   }
 
@@ -142,11 +145,10 @@ class Reading {
   }
 
   double Knob(const char* field, bool given, double value, double otherwise,
-              double most, bool zero_is_legal) {
+              double least, double most) {
     if (!given) return otherwise;
-    if (!(value >= 0) || value > most || (value == 0 && !zero_is_legal)) {
-      Violate(field, "must be ", zero_is_legal ? "0" : "above 0", " to ", most,
-              ", but is ", value);
+    if (!(value >= least) || value > most) {
+      Violate(field, "must be ", least, " to ", most, ", but is ", value);
     }
     return value;
   }
@@ -155,11 +157,11 @@ class Reading {
     const model::DefaultKnobs& knobs = rules_.spec->defaults;
     GenerationRequest& out = out_.generation;
     out.guidance = Knob("guidance", request_.has_guidance(),
-                        request_.guidance(), knobs.guidance, 100, true);
+                        request_.guidance(), knobs.guidance, 0, 100);
     out.tau =
-        Knob("tau", request_.has_tau(), request_.tau(), knobs.tau, 100, false);
+        Knob("tau", request_.has_tau(), request_.tau(), knobs.tau, 0.001, 100);
     out.top_p = Knob("top_p", request_.has_top_p(), request_.top_p(),
-                     knobs.top_p, 1, true);
+                     knobs.top_p, 0.001, 1);
   }
 
   std::optional<int> FindTier(const char* field, const std::string& name) {

@@ -128,14 +128,73 @@ TEST_F(EnginePoolTest, RefusesWhatCannotBeDoneByItsDeadlineWithTheEstimate) {
   const auto sink = std::make_shared<RecordingSink>();
   const absl::Status status = engine_->Submit(request, sink).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kDeadlineExceeded);
-  EXPECT_THAT(std::string(status.message()),
-              testing::AllOf(HasSubstr("done in 7s"), HasSubstr("is in 6s")));
+  EXPECT_THAT(
+      std::string(status.message()),
+      testing::AllOf(HasSubstr("done in 7s at best"), HasSubstr("is in 6s")));
   EXPECT_TRUE(sink->events.empty());
   EXPECT_THAT(observer_.refusals, ElementsAre(Refusal::kDeadline));
   request.deadline = clock_.Now() + absl::Seconds(7);
   const auto taken = Submit(request);
   RunUntilIdle();
   EXPECT_TRUE(taken->status->ok());
+}
+
+TEST_F(EnginePoolTest, AnotherTenantsBacklogIsNoReasonToRefuse) {
+  MakeEngine(1);
+  TurnTheClockWithTheModel();
+  Submit(Request("measured"));
+  RunUntilIdle();
+  for (int i = 0; i < 5; ++i) Submit(Request("backlog", i));
+  GenerationRequest request = Request("cat");
+  request.deadline = clock_.Now() + absl::Seconds(20);
+  const auto sink = std::make_shared<RecordingSink>();
+  EXPECT_EQ(engine_->Submit(request, sink).status().code(),
+            absl::StatusCode::kDeadlineExceeded);
+  request.tenant = "another";
+  const auto taken = Submit(request);
+  RunUntilIdle();
+  EXPECT_TRUE(taken->status.has_value());
+}
+
+TEST_F(EnginePoolTest, AnEstimateThatOnlyRefusesIsBelievedLessAndLess) {
+  MakeEngine(1);
+  TurnTheClockWithTheModel();
+  script_->step_cost = [](int, int) { return absl::Seconds(100); };
+  Submit(Request("a cold start"));
+  RunUntilIdle();
+  script_->step_cost = [](int, int) { return absl::Seconds(1); };
+  const auto sink = std::make_shared<RecordingSink>();
+  int refused = 0;
+  while (true) {
+    GenerationRequest request = Request("cat");
+    request.deadline = clock_.Now() + absl::Seconds(10);
+    if (engine_->Submit(request, sink).ok()) break;
+    ASSERT_LT(++refused, 100);
+  }
+  EXPECT_GT(refused, 0);
+  RunUntilIdle();
+  EXPECT_TRUE(sink->status->ok());
+}
+
+TEST_F(EnginePoolTest, ASmallerPoolInTheMiddleOfAStepBreaksNobody) {
+  const std::int64_t peak = MakeFakeBook()->plan(0, 0).guided->peak_blocks();
+  for (std::int64_t limit = peak; limit <= 2 * peak; ++limit) {
+    script_ = std::make_shared<model::FakeModel::Script>();
+    MakeEngine(3);
+    std::vector<std::shared_ptr<RecordingSink>> sinks;
+    for (int i = 0; i < 3; ++i) sinks.push_back(Submit(Request("cat", i)));
+    script_->on_step = [&](const std::string&, std::uint64_t, int scale) {
+      SchedulerOptions smaller = engine_->scheduler_options();
+      smaller.limit_blocks = limit;
+      if (scale == 0) {
+        EXPECT_TRUE(engine_->Reconfigure(smaller, engine_->schedules()).ok());
+      }
+      return absl::OkStatus();
+    };
+    RunUntilIdle();
+    for (const auto& sink : sinks) EXPECT_TRUE(sink->status->ok());
+    EXPECT_EQ(engine_->Stats().effective_limit_blocks, limit);
+  }
 }
 
 TEST_F(EnginePoolTest, EstimatesWhatThenHappens) {

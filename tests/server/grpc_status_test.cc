@@ -47,6 +47,30 @@ TEST(GrpcStatusTest, ABadRequestListsEveryViolation) {
   EXPECT_EQ(bad.field_violations(1).field(), "tier");
 }
 
+TEST(GrpcStatusTest, WhatIsWrongAThousandTimesFitsIntoATrailer) {
+  const std::vector<FieldViolation> violations(
+      1000, {"tags", std::string(100'000, 'x')});
+  const grpc::Status status = BadRequest(violations);
+  EXPECT_LT(status.error_message().size() + status.error_details().size(),
+            8192);
+  EXPECT_THAT(status.error_message(), testing::HasSubstr("bytes more"));
+  google::rpc::Status details;
+  ASSERT_TRUE(details.ParseFromString(status.error_details()));
+  google::rpc::BadRequest bad;
+  ASSERT_TRUE(details.details(0).UnpackTo(&bad));
+  ASSERT_EQ(bad.field_violations_size(), 3);
+  EXPECT_EQ(bad.field_violations(2).description(), "and 998 more");
+}
+
+TEST(GrpcStatusTest, LongMessagesAreCutBetweenCharacters) {
+  std::string message;
+  for (int i = 0; i < 10'000; ++i) message += "\u00e9";
+  const grpc::Status status = ToGrpcStatus(absl::InternalError(message));
+  EXPECT_LT(status.error_message().size() + status.error_details().size(),
+            8192);
+  EXPECT_EQ(status.error_message().find("...") % 2, 0);
+}
+
 TEST(RetryHintTest, AStatusWithoutAHintHasNone) {
   EXPECT_FALSE(RetryHint(absl::UnavailableError("x")).has_value());
 }

@@ -78,12 +78,10 @@ TEST_F(RequestRulesTest, TakesWhatIsGivenEvenIfItIsZero) {
   request_.set_seed(0);
   request_.set_n(2);
   request_.set_guidance(0);
-  request_.set_top_p(0);
   request_.set_tau(0.25);
   const ResolvedRequest resolved = Good();
   EXPECT_THAT(resolved.generation.seeds, ElementsAre(0, 1));
   EXPECT_EQ(resolved.generation.guidance, 0);
-  EXPECT_EQ(resolved.generation.top_p, 0);
   EXPECT_EQ(resolved.generation.tau, 0.25);
 }
 
