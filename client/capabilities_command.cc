@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
+#include "base/readable_bytes.h"
 #include "client/connection.h"
 #include "client/message_json.h"
 #include "client/progress.h"

@@ -10,6 +10,7 @@
 
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_format.h"
+#include "base/readable_bytes.h"
 #include "client/batch.h"
 #include "client/connection.h"
 #include "client/generation.h"

@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
+#include "base/readable_bytes.h"
 #include "client/connection.h"
 #include "client/durations.h"
 #include "client/generation.h"

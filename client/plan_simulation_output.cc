@@ -11,7 +11,6 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 using server::Outcome;
-using server::Percentiles;
 
 constexpr int kBarColumns = 72;
 
@@ -22,8 +21,8 @@ std::string CellText(const CapacityCell& cell) {
   return absl::StrCat(cell.by_peaks, " / ", cell.safe);
 }
 
-std::string Seconds(absl::Duration time) {
-  return absl::StrFormat("%.3f", absl::ToDoubleSeconds(time));
+std::string Seconds(double seconds) {
+  return absl::StrFormat("%.3f", seconds);
 }
 
 std::string LoadText(const SimulationPlan& plan) {
@@ -45,12 +44,12 @@ constexpr char kCapacityNote[] =
     "Images at once: by the sum of peaks / by safe states, when all have the "
     "small scales behind them that run in groups, and one at a time goes on.";
 
-Json ToJson(const Percentiles& p) {
-  return {{"count", p.count},
-          {"p50", absl::ToDoubleSeconds(p.p50)},
-          {"p95", absl::ToDoubleSeconds(p.p95)},
-          {"p99", absl::ToDoubleSeconds(p.p99)},
-          {"mean", absl::ToDoubleSeconds(p.mean)}};
+Json ToJson(const Spread& seconds) {
+  return {{"count", seconds.count},
+          {"p50", seconds.p50},
+          {"p95", seconds.p95},
+          {"p99", seconds.p99},
+          {"mean", seconds.mean}};
 }
 
 Json ToJson(const SimulationRun& run, const SimulationPlan& plan) {

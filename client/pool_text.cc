@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/time.h"
+#include "base/readable_bytes.h"
 #include "client/connection.h"
 #include "client/durations.h"
 #include "client/progress.h"

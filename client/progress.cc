@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "base/readable_bytes.h"
 
 namespace heatkv::client {
 namespace {
@@ -25,18 +26,6 @@ ProgressStyle StyleOf(std::FILE* stream, bool quiet) {
   if (quiet) return ProgressStyle::kNone;
   return isatty(fileno(stream)) != 0 ? ProgressStyle::kTerminal
                                      : ProgressStyle::kLines;
-}
-
-std::string ReadableBytes(std::uint64_t bytes) {
-  const char* const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
-  double value = static_cast<double>(bytes);
-  int unit = 0;
-  while (value >= 1024 && unit < 4) {
-    value /= 1024;
-    ++unit;
-  }
-  return unit == 0 ? absl::StrFormat("%.0f B", value)
-                   : absl::StrFormat("%.1f %s", value, units[unit]);
 }
 
 std::string DescribeEvent(const v1::GenerateImageEvent& event) {

@@ -49,9 +49,6 @@ class Progress {
 //   image 1: scale 5 of 8 (6x6), cache 1.2 MiB
 std::string DescribeEvent(const v1::GenerateImageEvent& event);
 
-// "1.2 MiB"
-std::string ReadableBytes(std::uint64_t bytes);
-
 }  // namespace heatkv::client
 
 #endif  // CLIENT_PROGRESS_H_

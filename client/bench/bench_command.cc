@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
+#include "base/readable_bytes.h"
 #include "client/bench/bench_flags.h"
 #include "client/bench/load_run.h"
 #include "client/bench/summary.h"

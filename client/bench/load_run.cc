@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <condition_variable>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <utility>
@@ -33,6 +34,7 @@ class Ledger {
       state_.ended += 1;
       state_.images += static_cast<int>(record.images.size());
       state_.unintended += WhyUnintended(record).empty() ? 0 : 1;
+      ended_.push_back(record.index);
       records_.push_back(std::move(record));
     }
     changed_.notify_all();
@@ -49,6 +51,12 @@ class Ledger {
     changed_.wait_until(lock, until, [&] { return state_.ended > ended; });
   }
 
+  // The requests that ended since the last call.
+  std::vector<int> TakeEnded() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return std::exchange(ended_, {});
+  }
+
   std::vector<RequestRecord> TakeRecords() {
     const std::lock_guard<std::mutex> lock(mutex_);
     return std::move(records_);
@@ -58,6 +66,7 @@ class Ledger {
   mutable std::mutex mutex_;
   mutable std::condition_variable changed_;
   LoadState state_;
+  std::vector<int> ended_;
   std::vector<RequestRecord> records_;
 };
 
@@ -80,6 +89,8 @@ absl::StatusOr<LoadResult> RunLoad(
   }
   absl::Status failure;
   int started = 0;
+  // The connections of those who vanish, by request.
+  std::map<int, std::shared_ptr<DroppableChannel>> droppables;
   const auto start_one = [&](Instant due) {
     StreamStart start;
     start.index = started;
@@ -95,7 +106,7 @@ absl::StatusOr<LoadResult> RunLoad(
         failure = droppable.status();
         return;
       }
-      start.droppable = *std::move(droppable);
+      start.droppable = droppables[started] = *std::move(droppable);
     }
     const Connection& connection = connections[started % connections.size()];
     ++started;
@@ -118,6 +129,7 @@ absl::StatusOr<LoadResult> RunLoad(
   Instant next_tick = begin + ToClock(tick);
   while (true) {
     LoadState state = ledger->state();
+    for (const int ended : ledger->TakeEnded()) droppables.erase(ended);
     const Instant now = Clock::now();
     const std::optional<Instant> start = next_start(state.ended);
     if (start.has_value() && *start <= now && now < end) {

@@ -21,7 +21,9 @@ double SecondsSince(Instant begin) {
       .count();
 }
 
-// Deletes itself after the last reaction.  Reactions of one call never overlap,
+// Deletes itself in the last reaction, before it tells anybody: whoever is told
+// may let the connection go, and no thread of gRPC's may be the last to hold
+// one (it would wait for itself).  Reactions of one call never overlap,
 // but run on many threads; the mutex makes that visible to the race detector.
 class StreamRun : public grpc::ClientReadReactor<v1::GenerateImageEvent> {
  public:
@@ -87,14 +89,17 @@ class StreamRun : public grpc::ClientReadReactor<v1::GenerateImageEvent> {
   }
 
   void OnDone(const grpc::Status& status) override {
+    RequestRecord record;
     {
       const std::lock_guard<std::mutex> lock(mutex_);
-      record_.latency = SecondsSince(start_.due);
-      record_.status = CodeName(status.error_code());
-      record_.message = status.error_message();
-      done_(std::move(record_));
+      record = std::move(record_);
     }
+    record.latency = SecondsSince(start_.due);
+    record.status = CodeName(status.error_code());
+    record.message = status.error_message();
+    const std::function<void(RequestRecord)> done = std::move(done_);
     delete this;
+    done(std::move(record));
   }
 
  private:
@@ -146,7 +151,7 @@ class StreamRun : public grpc::ClientReadReactor<v1::GenerateImageEvent> {
 
   const Connection connection_;
   StreamStart start_;
-  const std::function<void(RequestRecord)> done_;
+  std::function<void(RequestRecord)> done_;
   grpc::ClientContext context_;
   v1::GenerateImageEvent event_;
   bool is_held_ = false;

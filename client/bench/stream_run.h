@@ -28,8 +28,9 @@ struct StreamStart {
   absl::Duration timeout = absl::InfiniteDuration();
   Instant begin;  // of the load
   Instant due;    // of this request
-  // Set for one who vanishes; then also what the connection goes over.
-  std::unique_ptr<DroppableChannel> droppable;
+  // Set for one who vanishes; then also what the connection goes over.  The
+  // caller must hold it until `done` is called: gRPC's threads cannot close it.
+  std::shared_ptr<DroppableChannel> droppable;
 };
 
 // Sends the request and returns at once.  `done` is called once, on a thread of

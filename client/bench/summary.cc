@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "base/readable_bytes.h"
 #include "client/progress.h"
 
 namespace heatkv::client {

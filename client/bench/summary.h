@@ -9,8 +9,8 @@
 #include <string>
 #include <vector>
 
+#include "base/spread.h"
 #include "client/bench/record.h"
-#include "client/bench/spread.h"
 #include "nlohmann/json.hpp"
 
 namespace heatkv::client {

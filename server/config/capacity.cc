@@ -3,22 +3,9 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "base/readable_bytes.h"
 
 namespace heatkv::server {
-namespace {
-
-std::string Readable(std::int64_t bytes) {
-  const char* const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
-  double value = static_cast<double>(bytes);
-  int unit = 0;
-  while (value >= 1024 && unit < 4) {
-    value /= 1024;
-    ++unit;
-  }
-  return absl::StrFormat(unit == 0 ? "%.0f %s" : "%.1f %s", value, units[unit]);
-}
-
-}  // namespace
 
 cache::CacheGeometry GeometryOf(const model::ModelSpec& spec,
                                 CacheDtype dtype) {
@@ -57,12 +44,12 @@ std::string DescribeCapacity(const model::ModelSpec& spec,
     for (std::size_t t = 0; t < book.tiers().size(); ++t) {
       const TierPlan& plan = book.plan(l, t);
       const cache::Trajectory& image = *plan.guided;
-      absl::StrAppend(&text, "pool ", Readable(pool_bytes), " holds ",
+      absl::StrAppend(&text, "pool ", ReadableBytes(pool_bytes), " holds ",
                       pool_blocks / image.peak_blocks(), " ",
                       book.tiers()[t].name, " images at ",
                       last.width * spec.pixels_per_token(), "x",
                       last.height * spec.pixels_per_token(), " with guidance (",
-                      Readable(image.peak_bytes()), " each, ",
+                      ReadableBytes(image.peak_bytes()), " each, ",
                       absl::StrFormat("%.1f %%", 100.0 * image.peak_bytes() /
                                                      image.full_cache_bytes()),
                       " of the full cache), or ",

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <memory>
-#include <numeric>
 #include <random>
 
 #include "base/check.h"
@@ -77,24 +76,6 @@ class RandomSource {
   absl::Duration now_;
 };
 
-Percentiles PercentilesOf(std::vector<absl::Duration> times) {
-  Percentiles result;
-  result.count = static_cast<int>(times.size());
-  if (times.empty()) return result;
-  std::sort(times.begin(), times.end());
-  const auto at = [&](double share) {
-    const double rank = std::ceil(share * static_cast<double>(times.size()));
-    return times[static_cast<std::size_t>(std::max(rank, 1.0)) - 1];
-  };
-  result.p50 = at(0.50);
-  result.p95 = at(0.95);
-  result.p99 = at(0.99);
-  result.mean =
-      std::accumulate(times.begin(), times.end(), absl::ZeroDuration()) /
-      result.count;
-  return result;
-}
-
 }  // namespace
 
 RequestSource RandomLoad(const LoadOptions& options) {
@@ -112,19 +93,20 @@ RequestSource IdenticalLoad(int count) {
 }
 
 LoadSummary Summarise(const SimulationReport& report, int warm_up) {
-  std::vector<absl::Duration> wait;
-  std::vector<absl::Duration> first_scale;
-  std::vector<absl::Duration> latency;
+  std::vector<double> wait;
+  std::vector<double> first_scale;
+  std::vector<double> latency;
   for (std::size_t i = warm_up; i < report.requests.size(); ++i) {
     const RequestRecord& request = report.requests[i];
     if (request.outcome != Outcome::kFinished) continue;
-    wait.push_back(request.started - request.arrived);
-    first_scale.push_back(request.first_scale - request.arrived);
-    latency.push_back(request.ended - request.arrived);
+    wait.push_back(absl::ToDoubleSeconds(request.started - request.arrived));
+    first_scale.push_back(
+        absl::ToDoubleSeconds(request.first_scale - request.arrived));
+    latency.push_back(absl::ToDoubleSeconds(request.ended - request.arrived));
   }
-  return {.wait = PercentilesOf(std::move(wait)),
-          .first_scale = PercentilesOf(std::move(first_scale)),
-          .latency = PercentilesOf(std::move(latency))};
+  return {.wait = SpreadOf(std::move(wait)),
+          .first_scale = SpreadOf(std::move(first_scale)),
+          .latency = SpreadOf(std::move(latency))};
 }
 
 Concurrency MeasureConcurrency(const SchedulerOptions& scheduler,

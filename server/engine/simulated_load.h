@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "absl/time/time.h"
+#include "base/spread.h"
 #include "server/engine/simulator.h"
 
 namespace heatkv::server {
@@ -41,20 +42,11 @@ RequestSource RandomLoad(const LoadOptions& options);
 // `count` requests of kind 0, all at the beginning.
 RequestSource IdenticalLoad(int count);
 
-// A requests' time: of the q-th of them in order, by the nearest rank.
-struct Percentiles {
-  int count = 0;
-  absl::Duration p50;
-  absl::Duration p95;
-  absl::Duration p99;
-  absl::Duration mean;
-};
-
-// What the finished requests after the warm-up say.
+// What the finished requests after the warm-up say, in seconds.
 struct LoadSummary {
-  Percentiles wait;         // from arrival to the start of the first image
-  Percentiles first_scale;  // from arrival to the end of the first scale
-  Percentiles latency;      // from arrival to the end
+  Spread wait;         // from arrival to the start of the first image
+  Spread first_scale;  // from arrival to the end of the first scale
+  Spread latency;      // from arrival to the end
 };
 
 LoadSummary Summarise(const SimulationReport& report, int warm_up);

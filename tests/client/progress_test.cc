@@ -50,13 +50,6 @@ TEST(ProgressTest, DrawsOverOnlyOnATerminal) {
             "cache 1.2 MiB\r\033[K");
 }
 
-TEST(ProgressTest, WritesBytesWithTheirUnit) {
-  EXPECT_EQ(ReadableBytes(0), "0 B");
-  EXPECT_EQ(ReadableBytes(1023), "1023 B");
-  EXPECT_EQ(ReadableBytes(1536), "1.5 KiB");
-  EXPECT_EQ(ReadableBytes(std::uint64_t{6} << 30), "6.0 GiB");
-}
-
 template <typename Detail>
 grpc::Status WithDetail(grpc::StatusCode code, const Detail& detail) {
   google::rpc::Status status;

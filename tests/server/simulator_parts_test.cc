@@ -183,13 +183,13 @@ TEST(SummariseTest, PercentilesAreOfFinishedRequestsAfterTheWarmUp) {
   }
   const LoadSummary all = Summarise(report, 0);
   EXPECT_EQ(all.latency.count, 100);
-  EXPECT_EQ(all.latency.p50, absl::Seconds(50));
-  EXPECT_EQ(all.latency.p95, absl::Seconds(95));
-  EXPECT_EQ(all.latency.p99, absl::Seconds(99));
-  EXPECT_EQ(all.latency.mean, absl::Seconds(50.5));
-  EXPECT_EQ(all.wait.p99, absl::Seconds(1));
-  EXPECT_EQ(all.first_scale.p50, absl::Seconds(2));
-  EXPECT_EQ(Summarise(report, 50).latency.p50, absl::Seconds(75));
+  EXPECT_EQ(all.latency.p50, 50);
+  EXPECT_EQ(all.latency.p95, 95);
+  EXPECT_EQ(all.latency.p99, 99);
+  EXPECT_EQ(all.latency.mean, 50.5);
+  EXPECT_EQ(all.wait.p99, 1);
+  EXPECT_EQ(all.first_scale.p50, 2);
+  EXPECT_EQ(Summarise(report, 50).latency.p50, 75);
   EXPECT_EQ(Summarise(report, 105).latency.count, 0);
 }
 

@@ -1,11 +1,13 @@
 // Where the values of a measurement lie: its percentiles.
+//
+// Thread safety: stateless.
 
-#ifndef CLIENT_BENCH_SPREAD_H_
-#define CLIENT_BENCH_SPREAD_H_
+#ifndef BASE_SPREAD_H_
+#define BASE_SPREAD_H_
 
 #include <vector>
 
-namespace heatkv::client {
+namespace heatkv {
 
 // All 0 if there are no values.
 struct Spread {
@@ -19,6 +21,6 @@ struct Spread {
 
 Spread SpreadOf(std::vector<double> values);
 
-}  // namespace heatkv::client
+}  // namespace heatkv
 
-#endif  // CLIENT_BENCH_SPREAD_H_
+#endif  // BASE_SPREAD_H_

@@ -1,10 +1,10 @@
-#include "client/bench/spread.h"
+#include "base/spread.h"
 
 #include <numeric>
 
 #include "gtest/gtest.h"
 
-namespace heatkv::client {
+namespace heatkv {
 namespace {
 
 TEST(SpreadTest, TakesTheNearestRank) {
@@ -30,4 +30,4 @@ TEST(SpreadTest, FewValuesStandForAllPercentiles) {
 }
 
 }  // namespace
-}  // namespace heatkv::client
+}  // namespace heatkv
