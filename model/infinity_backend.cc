@@ -188,11 +188,11 @@ class InfinityModel : public ImageModel {
   absl::Status AllocateArena(std::int64_t blocks) {
     HEATKV_CHECK(!arena_.has_value()) << "CreateArena is called once";
     const std::int64_t bytes = blocks * cache_geometry().block_bytes();
-    const std::optional<std::int64_t> available = MemoryAvailable(device_);
-    if (available.has_value() && bytes > *available) {
-      return absl::ResourceExhaustedError(
-          absl::StrCat("the cache arena of ", blocks, " blocks needs ", bytes,
-                       " bytes, but only ", *available, " are available"));
+    const std::optional<DeviceMemory> memory = MemoryOf(device_);
+    if (memory.has_value() && bytes > memory->available) {
+      return absl::ResourceExhaustedError(absl::StrCat(
+          "the cache arena of ", blocks, " blocks needs ", bytes,
+          " bytes, but only ", memory->available, " are available"));
     }
     arena_.emplace(blocks, spec_.transformer.head_width(), cache_dtype_,
                    device_);
@@ -320,8 +320,7 @@ absl::StatusOr<WeightStore> OpenWeights(const std::string& folder,
 }
 
 // The device that `name` names, with its number.
-absl::StatusOr<at::Device> FindDevice(const std::string& name,
-                                      const TransformerSpec& spec) {
+absl::StatusOr<at::Device> FindDevice(const std::string& name) {
   const at::Device device(name);
   if (device.is_cpu()) return device;
 #if HEATKV_CUDA
@@ -333,36 +332,48 @@ absl::StatusOr<at::Device> FindDevice(const std::string& name,
           "device '", name, "' is not available; this machine has ", devices,
           " CUDA devices"));
     }
-    RETURN_IF_ERROR(GroupStep::CheckShape(spec));
     return at::Device(at::kCUDA, static_cast<at::DeviceIndex>(number));
   }
   return absl::InvalidArgumentError(absl::StrCat(
       "device '", name, "' is not available; this build has 'cpu' and 'cuda'"));
 #else
-  static_cast<void>(spec);
   return absl::InvalidArgumentError(absl::StrCat(
       "device '", name, "' is not available; this build has 'cpu'"));
 #endif
+}
+
+absl::StatusOr<std::unique_ptr<const Tokenizer>> LoadTokenizer(
+    const ModelSpec& spec, const std::string& folder,
+    const std::string& tokenizer) {
+  const std::string file = tokenizer.empty()
+                               ? absl::StrCat(folder, "/", spec.tokenizer.file)
+                               : tokenizer;
+  ASSIGN_OR_RETURN(std::unique_ptr<const Tokenizer> loaded,
+                   Tokenizer::Load(file));
+  if (loaded->vocabulary() > spec.text_encoder.vocabulary) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("the tokenizer ", file, " has ", loaded->vocabulary(),
+                     " pieces, but text_encoder.vocabulary is ",
+                     spec.text_encoder.vocabulary));
+  }
+  return loaded;
 }
 
 absl::StatusOr<std::unique_ptr<ImageModel>> Load(
     const ModelSpec& spec, const std::string& folder,
     const InfinityBackend::Options& options) {
   RETURN_IF_ERROR(CheckSpec(spec));
-  ASSIGN_OR_RETURN(const at::Device device,
-                   FindDevice(options.device, spec.transformer));
+  ASSIGN_OR_RETURN(const at::Device device, FindDevice(options.device));
+#if HEATKV_CUDA
+  if (device.is_cuda())
+    RETURN_IF_ERROR(GroupStep::CheckShape(spec.transformer));
+#endif
   const c10::DeviceGuard guard(device);
   if (options.threads > 0) at::set_num_threads(options.threads);
 
   InfinityModel::Parts parts;
-  ASSIGN_OR_RETURN(parts.tokenizer, Tokenizer::Load(absl::StrCat(
-                                        folder, "/", spec.tokenizer.file)));
-  if (parts.tokenizer->vocabulary() > spec.text_encoder.vocabulary) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("the tokenizer has ", parts.tokenizer->vocabulary(),
-                     " pieces, but text_encoder.vocabulary is ",
-                     spec.text_encoder.vocabulary));
-  }
+  ASSIGN_OR_RETURN(parts.tokenizer,
+                   LoadTokenizer(spec, folder, options.tokenizer));
   const WeightStore::Options stored = {
       .device = device,
       .dtype = at::kFloat,
@@ -401,6 +412,20 @@ absl::StatusOr<std::unique_ptr<ImageModel>> InfinityBackend::Create(
     const ModelSpec& spec, const std::string& folder, const Options& options) {
   return WithoutExceptions(absl::StrCat("loading the model in ", folder),
                            [&] { return Load(spec, folder, options); });
+}
+
+absl::StatusOr<DeviceMemory> InfinityBackend::ReadMemory(
+    const std::string& device) {
+  return WithoutExceptions(
+      "reading the device's memory", [&]() -> absl::StatusOr<DeviceMemory> {
+        ASSIGN_OR_RETURN(const at::Device found, FindDevice(device));
+        const auto memory = MemoryOf(found);
+        if (!memory.has_value()) {
+          return absl::UnavailableError(absl::StrCat(
+              "the system does not say how much memory '", device, "' has"));
+        }
+        return *memory;
+      });
 }
 
 }  // namespace heatkv::model

@@ -14,6 +14,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "model/api/device_memory.h"
 #include "model/api/image_model.h"
 #include "model/api/model_spec.h"
 
@@ -33,9 +34,17 @@ class InfinityBackend {
     // Of torch's CPU operators, process-wide.  0 = as many as cores.
     int threads = 0;
     // Weights drawn from this seed instead of the model's files, for
-    // measurements; `folder` then only holds the tokenizer.
+    // measurements: they change neither speed nor memory.
     std::optional<std::uint64_t> random_weights = std::nullopt;
+    // The file of the tokenizer; empty: the one in `folder` that the spec
+    // names.
+    std::string tokenizer = "";
   };
+
+  // The memory of the device called `device`.  Fails with InvalidArgument if
+  // this build or machine has no such device, and with Unavailable if the
+  // system does not say.
+  static absl::StatusOr<DeviceMemory> ReadMemory(const std::string& device);
 
   // Loads the model that `spec` describes from the files in `folder`.  Fails
   //  - as SafetensorsFile::Open and Tokenizer::Load do, if a file is missing or

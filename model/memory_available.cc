@@ -11,22 +11,28 @@
 
 namespace heatkv::model {
 
-std::optional<std::int64_t> MemoryAvailable(at::Device device) {
+std::optional<DeviceMemory> MemoryOf(at::Device device) {
 #if HEATKV_CUDA
   if (device.is_cuda()) {
     const c10::DeviceGuard guard(device);
-    return kernels::CurrentDeviceMemory().free;
+    const kernels::DeviceMemory memory = kernels::CurrentDeviceMemory();
+    return DeviceMemory{.total = memory.total, .available = memory.free};
   }
 #endif
   if (!device.is_cpu()) return std::nullopt;
-  // Unlike the count of free pages, this includes caches that the kernel would
-  // give up.
+  DeviceMemory memory;
   std::ifstream file("/proc/meminfo");
   std::string key;
   std::int64_t kibibytes = 0;
   std::string unit;
   while (file >> key >> kibibytes) {
-    if (key == "MemAvailable:") return kibibytes * 1024;
+    if (key == "MemTotal:") memory.total = kibibytes * 1024;
+    // Unlike the count of free pages, this includes caches that the kernel
+    // would give up.
+    if (key == "MemAvailable:") {
+      memory.available = kibibytes * 1024;
+      return memory;
+    }
     std::getline(file, unit);
   }
   return std::nullopt;

@@ -10,6 +10,7 @@
 #ifndef SERVER_LIVE_CONFIG_H_
 #define SERVER_LIVE_CONFIG_H_
 
+#include <cstdint>
 #include <functional>
 #include <mutex>
 #include <string>
@@ -33,7 +34,8 @@ struct ConfigOutcome {
 };
 
 struct LiveConfigOptions {
-  ServerConfig config;  // that the engine was started with
+  ServerConfig config;            // that the engine was started with
+  std::int64_t device_bytes = 0;  // of memory
   ModelFolder folder;
   // Writes what the command line decides over what a file says; empty: nothing.
   std::function<void(ServerConfig*)> command_line;

@@ -1,21 +1,55 @@
 #include "server/load_model.h"
 
+#include <filesystem>
 #include <string>
+#include <system_error>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "base/status_macros.h"
 #include "model/infinity_backend.h"
 
 namespace heatkv::server {
+namespace {
+
+// Of random weights.
+absl::StatusOr<std::string> FindTokenizer(const ServingPlan& plan) {
+  const std::string& name = plan.folder.spec.tokenizer.file;
+  std::error_code none;
+  if (plan.config.tokenizer.empty()) {
+    const std::filesystem::path own = plan.folder.path / name;
+    if (std::filesystem::exists(own, none)) return own.string();
+    return absl::NotFoundError(absl::StrCat(
+        plan.folder.path.string(), " has no tokenizer (", name,
+        "), and random weights bring none: name a file or folder that has one, "
+        "such as models/default, with --tokenizer or the key tokenizer"));
+  }
+  const std::filesystem::path given = plan.config.tokenizer;
+  if (std::filesystem::is_directory(given, none)) {
+    return (given / name).string();
+  }
+  return given.string();
+}
+
+}  // namespace
+
+absl::StatusOr<model::DeviceMemory> ReadDeviceMemory(
+    const ServerConfig& config) {
+  return model::InfinityBackend::ReadMemory(config.device);
+}
 
 absl::StatusOr<std::unique_ptr<model::ImageModel>> LoadModel(
     const ServingPlan& plan) {
   model::InfinityBackend::Options options;
   options.device = plan.config.device;
   options.threads = plan.config.threads;
-  options.cache_dtype = plan.config.cache_dtype == CacheDtype::kFloat32
+  options.cache_dtype = plan.config.cache_dtype_in_use() == CacheDtype::kFloat32
                             ? model::InfinityBackend::CacheDtype::kFloat32
                             : model::InfinityBackend::CacheDtype::kBFloat16;
+  options.random_weights = plan.folder.random_weights;
+  if (options.random_weights.has_value()) {
+    ASSIGN_OR_RETURN(options.tokenizer, FindTokenizer(plan));
+  }
   const std::string folder = plan.folder.path.string();
   auto model =
       model::InfinityBackend::Create(plan.folder.spec, folder, options);

@@ -11,10 +11,16 @@
 #include <memory>
 
 #include "absl/status/statusor.h"
+#include "model/api/device_memory.h"
 #include "model/api/image_model.h"
+#include "server/config/server_config.h"
 #include "server/serving_plan.h"
 
 namespace heatkv::server {
+
+// Of the device that `config` names, now.  Fails as the backend does.
+absl::StatusOr<model::DeviceMemory> ReadDeviceMemory(
+    const ServerConfig& config);
 
 // Fails as the backend does, naming the model's folder.
 absl::StatusOr<std::unique_ptr<model::ImageModel>> LoadModel(

@@ -2,6 +2,10 @@
 //
 //   heatkv_server [--config FILE] [--model FOLDER] [--listen HOST:PORT] ...
 //   heatkv_server --check_config [--config FILE]
+//   heatkv_server --model infinity-2b --random-weights 1
+//       --tokenizer models/default --device cuda
+//
+// The last serves the size of a model without its weights, for measurements.
 //
 // Exit status: 0 after a drain, a good --check_config or a signal during the
 // start; 1 for a command line, configuration or address that cannot be used; 2
@@ -14,8 +18,10 @@
 
 #include <unistd.h>
 
+#include <cstdint>
 #include <cstdio>
 #include <fstream>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -25,8 +31,10 @@
 #include "absl/flags/usage.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "base/status_macros.h"
 #include "server/config/capacity.h"
 #include "server/config/server_config.h"
+#include "server/load_model.h"
 #include "server/shutdown_watchdog.h"
 #include "server/startup.h"
 #include "server/termination.h"
@@ -34,7 +42,17 @@
 ABSL_FLAG(std::string, config, "", "YAML file; see deploy/heatkv.yaml");
 ABSL_FLAG(bool, check_config, false,
           "print the effective configuration and what it means, and exit");
-ABSL_FLAG(std::string, model, "", "model folder (key model)");
+ABSL_FLAG(std::string, model, "",
+          "model folder, or the name of one below models/ (key model)");
+ABSL_FLAG(std::string, random_weights, "",
+          "seed of weights that are drawn instead of read, for measurements "
+          "(key random_weights)");
+ABSL_FLAG(std::string, tokenizer, "",
+          "with random weights: file or folder that has a tokenizer (key "
+          "tokenizer)");
+ABSL_FLAG(std::string, pixel_classes, "",
+          "sizes that are offered, like 1M,0.25M (key pixel_classes)");
+ABSL_FLAG(std::string, device, "", "cpu, cuda or cuda:N (key device)");
 ABSL_FLAG(std::string, listen, "", "gRPC address, host:port (key listen)");
 ABSL_FLAG(std::string, metrics_listen, "",
           "metrics address, host:port (key metrics_listen)");
@@ -61,6 +79,27 @@ int Fail(const absl::Status& status, StartFault fault) {
   return fault == StartFault::kModel ? kExitModel : kExitConfiguration;
 }
 
+// Nothing if the flag is not there.
+absl::StatusOr<std::optional<std::uint64_t>> RandomWeightsFlag() {
+  const std::string flag = absl::GetFlag(FLAGS_random_weights);
+  auto seed = ParseRandomWeights(flag.empty() ? "none" : flag);
+  if (!seed.ok()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--random_weights ", seed.status().message()));
+  }
+  return seed;
+}
+
+absl::StatusOr<std::vector<std::string>> PixelClassesFlag() {
+  const std::string flag = absl::GetFlag(FLAGS_pixel_classes);
+  auto classes = ParsePixelClasses(flag.empty() ? "auto" : flag);
+  if (!classes.ok()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--pixel_classes ", classes.status().message()));
+  }
+  return classes;
+}
+
 // What the command line decides whatever a file says, also one that comes later
 // over the Admin service: what cannot change while the server runs.
 void ApplyLastingFlags(ServerConfig* config) {
@@ -68,6 +107,16 @@ void ApplyLastingFlags(ServerConfig* config) {
     if (!flag.empty()) *value = flag;
   };
   replace(absl::GetFlag(FLAGS_model), &config->model);
+  // What cannot be read was refused by ReadConfiguration.
+  if (const auto seed = RandomWeightsFlag(); seed.ok() && seed->has_value()) {
+    config->random_weights = **seed;
+  }
+  replace(absl::GetFlag(FLAGS_tokenizer), &config->tokenizer);
+  if (const auto classes = PixelClassesFlag();
+      classes.ok() && !classes->empty()) {
+    config->pixel_classes = *classes;
+  }
+  replace(absl::GetFlag(FLAGS_device), &config->device);
   replace(absl::GetFlag(FLAGS_listen), &config->listen);
   replace(absl::GetFlag(FLAGS_metrics_listen), &config->metrics_listen);
   replace(absl::GetFlag(FLAGS_admin_listen), &config->admin_listen);
@@ -83,6 +132,8 @@ absl::StatusOr<ServerConfig> ReadConfiguration() {
     if (!loaded.ok()) return loaded.status();
     config = *std::move(loaded);
   }
+  RETURN_IF_ERROR(RandomWeightsFlag().status());
+  RETURN_IF_ERROR(PixelClassesFlag().status());
   ApplyLastingFlags(&config);
   if (const std::string tier = absl::GetFlag(FLAGS_default_tier);
       !tier.empty()) {
@@ -146,6 +197,9 @@ absl::StatusOr<std::unique_ptr<RunningServer>> StartServer(
     StartFault* fault) {
   log->Write(LogLevel::kInfo, "starting",
              {{"version", HEATKV_VERSION}, {"model", plan.config.model}});
+  for (const std::string& reason : plan.left_out) {
+    log->Write(LogLevel::kInfo, "size_not_offered", {{"message", reason}});
+  }
   // Nothing was promised to anybody yet.
   const TerminationListener listener(signals, [log] {
     log->WriteWithoutWaiting("stopped", {{"message", "during the start"}});
@@ -155,12 +209,20 @@ absl::StatusOr<std::unique_ptr<RunningServer>> StartServer(
                               ApplyLastingFlags, log, fault);
 }
 
+absl::StatusOr<ServingPlan> MakePlan(const ServerConfig& config,
+                                     StartFault* fault) {
+  *fault = StartFault::kConfiguration;
+  RETURN_IF_ERROR(Validate(config));
+  ASSIGN_OR_RETURN(const model::DeviceMemory memory, ReadDeviceMemory(config));
+  return MakeServingPlan(config, memory.total, fault);
+}
+
 int Run() {
   const TerminationSignals signals;
   const absl::StatusOr<ServerConfig> config = ReadConfiguration();
   if (!config.ok()) return Fail(config.status(), StartFault::kConfiguration);
   StartFault fault = StartFault::kConfiguration;
-  absl::StatusOr<ServingPlan> plan = MakeServingPlan(*config, &fault);
+  absl::StatusOr<ServingPlan> plan = MakePlan(*config, &fault);
   if (!plan.ok()) return Fail(plan.status(), fault);
   const std::string capacity =
       DescribeCapacity(plan->folder.spec, *plan->book, plan->pool_blocks);
@@ -198,6 +260,14 @@ int Run() {
   return 0;
 }
 
+// --random-weights=1 is --random_weights=1.
+void SpellFlagWithUnderscores(char* argument) {
+  if (argument[0] != '-' || argument[1] != '-') return;
+  for (char* c = argument + 2; *c != '\0' && *c != '='; ++c) {
+    if (*c == '-') *c = '_';
+  }
+}
+
 }  // namespace
 }  // namespace heatkv::server
 
@@ -205,6 +275,8 @@ int main(int argc, char** argv) {
   absl::SetProgramUsageMessage(
       "serves an Infinity model over gRPC\n"
       "  heatkv_server [--config FILE] [--model FOLDER] [--listen HOST:PORT]");
+  for (int i = 1; i < argc; ++i)
+    heatkv::server::SpellFlagWithUnderscores(argv[i]);
   const std::vector<char*> rest = absl::ParseCommandLine(argc, argv);
   if (rest.size() > 1) {
     std::fprintf(stderr, "heatkv_server: error: unexpected argument %s\n",

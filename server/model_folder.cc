@@ -6,12 +6,14 @@
 #include <unistd.h>
 
 #include <string_view>
+#include <system_error>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "calibration/sha256.h"
 #include "server/config/model_yaml.h"
+#include "server/random_ranking.h"
 
 namespace heatkv::server {
 namespace {
@@ -57,6 +59,15 @@ absl::StatusOr<std::string> HashFile(const std::filesystem::path& file) {
 
 }  // namespace
 
+std::filesystem::path FindModelFolder(const std::string& model) {
+  const std::filesystem::path shipped = std::filesystem::path("models") / model;
+  std::error_code none;
+  const bool is_name = model.find('/') == std::string::npos &&
+                       !std::filesystem::is_directory(model, none) &&
+                       std::filesystem::is_directory(shipped, none);
+  return is_name ? shipped : std::filesystem::path(model);
+}
+
 absl::StatusOr<ModelFolder> OpenModelFolder(const std::filesystem::path& path) {
   ModelFolder folder;
   folder.path = path;
@@ -69,7 +80,20 @@ absl::StatusOr<ModelFolder> OpenModelFolder(const std::filesystem::path& path) {
   return folder;
 }
 
-absl::StatusOr<std::string> HashWeights(const ModelFolder& folder) {
+absl::StatusOr<ModelFolder> OpenModelWithRandomWeights(
+    const std::filesystem::path& path, std::uint64_t seed) {
+  ModelFolder folder;
+  folder.path = path;
+  folder.random_weights = seed;
+  ASSIGN_OR_RETURN(folder.spec, LoadModelSpec(path));
+  ASSIGN_OR_RETURN(folder.random_ranking, RandomRanking(folder.spec, seed));
+  return folder;
+}
+
+absl::StatusOr<std::string> DescribeWeights(const ModelFolder& folder) {
+  if (folder.random_weights.has_value()) {
+    return absl::StrCat("random, seed ", *folder.random_weights);
+  }
   const auto& files = folder.spec.transformer.files;
   if (files.size() == 1) return HashFile(folder.path / files[0]);
   std::string hashes;

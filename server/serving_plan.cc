@@ -1,35 +1,47 @@
 #include "server/serving_plan.h"
 
-#include <unistd.h>
-
+#include <filesystem>
 #include <utility>
 
 #include "base/status_macros.h"
 #include "calibration/schedule_file.h"
 #include "server/config/capacity.h"
+#include "server/offered_sizes.h"
 
 namespace heatkv::server {
 namespace {
 
-std::int64_t MachineBytes() {
-  return static_cast<std::int64_t>(sysconf(_SC_PHYS_PAGES)) *
-         sysconf(_SC_PAGESIZE);
+absl::StatusOr<ModelFolder> OpenModel(const ServerConfig& config) {
+  const std::filesystem::path folder = FindModelFolder(config.model);
+  if (config.random_weights.has_value()) {
+    return OpenModelWithRandomWeights(folder, *config.random_weights);
+  }
+  return OpenModelFolder(folder);
 }
 
 }  // namespace
 
 absl::StatusOr<ServingPlan> MakeServingPlan(const ServerConfig& config,
+                                            std::int64_t device_bytes,
                                             StartFault* fault) {
   *fault = StartFault::kConfiguration;
   RETURN_IF_ERROR(Validate(config));
   *fault = StartFault::kModel;
-  ASSIGN_OR_RETURN(ModelFolder folder, OpenModelFolder(config.model));
+  ASSIGN_OR_RETURN(ModelFolder folder, OpenModel(config));
   *fault = StartFault::kConfiguration;
+  ASSIGN_OR_RETURN(OfferedSizes offered,
+                   OfferSizes(folder.spec, config.tiers, config.pixel_classes));
+  folder.spec.ladders = std::move(offered.ladders);
   ASSIGN_OR_RETURN(std::shared_ptr<const ScheduleBook> book,
                    MakeScheduleBook(config, folder));
   ASSIGN_OR_RETURN(const std::int64_t pool_blocks,
-                   CountPoolBlocks(config, folder));
-  return ServingPlan{config, std::move(folder), std::move(book), pool_blocks};
+                   CountPoolBlocks(config, device_bytes, folder));
+  return ServingPlan{.config = config,
+                     .device_bytes = device_bytes,
+                     .folder = std::move(folder),
+                     .left_out = std::move(offered.left_out),
+                     .book = std::move(book),
+                     .pool_blocks = pool_blocks};
 }
 
 absl::StatusOr<std::shared_ptr<const ScheduleBook>> MakeScheduleBook(
@@ -37,16 +49,16 @@ absl::StatusOr<std::shared_ptr<const ScheduleBook>> MakeScheduleBook(
   ASSIGN_OR_RETURN(
       ScheduleBook book,
       ScheduleBook::Create(
-          folder.spec, GeometryOf(folder.spec, config.cache_dtype),
-          folder.profile.has_value() ? &folder.profile->ranking : nullptr,
-          config.tiers, calibration::ScheduleSha256));
+          folder.spec, GeometryOf(folder.spec, config.cache_dtype_in_use()),
+          folder.ranking(), config.tiers, calibration::ScheduleSha256));
   return std::make_shared<const ScheduleBook>(std::move(book));
 }
 
 absl::StatusOr<std::int64_t> CountPoolBlocks(const ServerConfig& config,
+                                             std::int64_t device_bytes,
                                              const ModelFolder& folder) {
-  return PoolBlocks(config.pool, MachineBytes(),
-                    GeometryOf(folder.spec, config.cache_dtype));
+  return PoolBlocks(config.pool, device_bytes,
+                    GeometryOf(folder.spec, config.cache_dtype_in_use()));
 }
 
 SchedulerOptions SchedulingOf(const ServerConfig& config,

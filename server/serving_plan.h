@@ -8,6 +8,8 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "server/config/server_config.h"
@@ -22,13 +24,16 @@ enum class StartFault { kConfiguration, kModel };
 
 struct ServingPlan {
   ServerConfig config;
-  ModelFolder folder;
+  std::int64_t device_bytes = 0;      // of memory
+  ModelFolder folder;                 // with the ladders that are offered
+  std::vector<std::string> left_out;  // see OfferedSizes
   std::shared_ptr<const ScheduleBook> book;
   std::int64_t pool_blocks = 0;
 };
 
-// `fault` is set if it fails.
+// For a device with `device_bytes` of memory.  `fault` is set if it fails.
 absl::StatusOr<ServingPlan> MakeServingPlan(const ServerConfig& config,
+                                            std::int64_t device_bytes,
                                             StartFault* fault);
 
 // The parts of a plan.  The tiers of `config` for the model in `folder`:
@@ -37,6 +42,7 @@ absl::StatusOr<std::shared_ptr<const ScheduleBook>> MakeScheduleBook(
 
 // and the blocks of its pool.
 absl::StatusOr<std::int64_t> CountPoolBlocks(const ServerConfig& config,
+                                             std::int64_t device_bytes,
                                              const ModelFolder& folder);
 
 // How the configuration schedules within a pool of `limit_blocks`.

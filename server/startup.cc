@@ -21,7 +21,7 @@ constexpr int kRecordedCalls = 1000;
 
 PublicInterfaceOptions MakeInterfaceOptions(const ServerConfig& config,
                                             const std::string& version,
-                                            const std::string& weights_sha256) {
+                                            const std::string& weights) {
   PublicInterfaceOptions options;
   options.listen = config.listen;
   options.reflection = config.reflection;
@@ -38,7 +38,7 @@ PublicInterfaceOptions MakeInterfaceOptions(const ServerConfig& config,
                   .folder = config.jobs.folder};
   options.encoder_threads = config.encoder_threads;
   options.server_version = version;
-  options.model_sha256 = weights_sha256;
+  options.model_sha256 = weights;
   options.sha256 = [](absl::string_view bytes) {
     return calibration::Sha256Hex({bytes.data(), bytes.size()});
   };
@@ -58,11 +58,13 @@ std::vector<std::string> TenantNames(const ServerConfig& config) {
 }
 
 MetricsOptions MakeMetricsOptions(const ServingPlan& plan,
-                                  const std::string& version) {
+                                  const std::string& version,
+                                  const std::string& weights) {
   MetricsOptions options;
   options.listen = plan.config.metrics_listen;
   options.version = version;
   options.model = plan.folder.spec.name;
+  options.weights = weights;
   options.geometry = plan.book->geometry();
   for (const model::LadderSpec& ladder : plan.folder.spec.ladders) {
     options.scales = std::max(options.scales, ladder.ladder.num_scales());
@@ -92,19 +94,24 @@ absl::StatusOr<std::unique_ptr<RunningServer>> RunningServer::Start(
   const absl::Time begin = absl::Now();
   *fault = StartFault::kModel;
   ASSIGN_OR_RETURN(std::unique_ptr<model::ImageModel> model, LoadModel(plan));
-  ASSIGN_OR_RETURN(const std::string weights_sha256, HashWeights(plan.folder));
-  RETURN_IF_ERROR(CheckProfileIsOf(plan.folder, weights_sha256));
+  ASSIGN_OR_RETURN(const std::string weights, DescribeWeights(plan.folder));
+  RETURN_IF_ERROR(CheckProfileIsOf(plan.folder, weights));
   log->Write(LogLevel::kInfo, "model_loaded",
              {{"model", plan.folder.spec.name},
-              {"sha256", weights_sha256},
+              {"weights", weights},
               {"seconds", absl::ToDoubleSeconds(absl::Now() - begin)}});
+  if (plan.folder.random_weights.has_value()) {
+    log->Write(LogLevel::kWarning, "random_weights",
+               {{"weights", weights},
+                {"message", "pictures are noise; for measurements only"}});
+  }
 
   *fault = StartFault::kConfiguration;
   const ServerConfig& config = plan.config;
   auto server = absl::WrapUnique(new RunningServer);
   server->log_ = log;
-  ASSIGN_OR_RETURN(server->metrics_,
-                   MetricsEndpoint::Start(MakeMetricsOptions(plan, version)));
+  ASSIGN_OR_RETURN(server->metrics_, MetricsEndpoint::Start(MakeMetricsOptions(
+                                         plan, version, weights)));
   server->recorder_ = std::make_unique<FlightRecorder>(
       kRecordedCalls, &server->clock_, server->metrics_->observer());
   server->calls_ = std::make_unique<CallLog>(log, server->recorder_.get());
@@ -120,12 +127,13 @@ absl::StatusOr<std::unique_ptr<RunningServer>> RunningServer::Start(
   server->engine_->Start();
   ASSIGN_OR_RETURN(
       server->interface_,
-      PublicInterface::Start(
-          MakeInterfaceOptions(config, version, weights_sha256),
-          server->engine_.get(), server->calls_.get(), &server->clock_));
+      PublicInterface::Start(MakeInterfaceOptions(config, version, weights),
+                             server->engine_.get(), server->calls_.get(),
+                             &server->clock_));
   server->live_config_ = std::make_unique<LiveConfig>(
       LiveConfigOptions{
           .config = config,
+          .device_bytes = plan.device_bytes,
           .folder = plan.folder,
           .command_line = std::move(command_line),
           .change =

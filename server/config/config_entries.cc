@@ -6,6 +6,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 
 namespace heatkv::server {
 namespace {
@@ -62,6 +63,11 @@ std::string PoolText(const PoolSize& pool) {
              : BytesText(pool.bytes);
 }
 
+std::string DtypeText(std::optional<CacheDtype> dtype) {
+  if (!dtype.has_value()) return "auto";
+  return *dtype == CacheDtype::kFloat32 ? "float32" : "bfloat16";
+}
+
 }  // namespace
 
 std::vector<ConfigEntry> ConfigEntries(const ServerConfig& c) {
@@ -73,12 +79,17 @@ std::vector<ConfigEntry> ConfigEntries(const ServerConfig& c) {
       {"", "reflection", c.reflection ? "true" : "false"},
       {"", "log_level", c.log_level, kLive},
       {"", "model", Quoted(c.model)},
+      {"", "random_weights",
+       c.random_weights.has_value() ? absl::StrCat(*c.random_weights) : "none"},
+      {"", "tokenizer", Quoted(c.tokenizer)},
+      {"", "pixel_classes",
+       c.pixel_classes.empty() ? "auto"
+                               : Quoted(absl::StrJoin(c.pixel_classes, ", "))},
       {"", "device", Quoted(c.device)},
       {"", "threads", absl::StrCat(c.threads)},
       {"", "encoder_threads", absl::StrCat(c.encoder_threads)},
       {"cache", "pool", PoolText(c.pool), kLive},
-      {"cache", "dtype",
-       c.cache_dtype == CacheDtype::kFloat32 ? "float32" : "bfloat16"},
+      {"cache", "dtype", DtypeText(c.cache_dtype)},
   };
   for (const TierSpec& tier : c.tiers) {
     entries.push_back(

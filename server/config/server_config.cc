@@ -4,10 +4,12 @@
 #include <cmath>
 #include <utility>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "base/check.h"
 #include "base/status_macros.h"
@@ -19,6 +21,7 @@ namespace {
 constexpr auto kOptional = YamlMap::kOptional;
 constexpr int kMany = 1 << 20;
 constexpr std::size_t kMaxTenantName = 64;
+constexpr int kMostDevices = 64;  // of a machine
 
 TierSpec MakeTier(std::string name, double budget) {
   const absl::StatusOr<cache::Budget> value = cache::Budget::Create(budget);
@@ -77,9 +80,11 @@ void ReadCache(const YAML::Node& node, ServerConfig* config,
     }
   }
   int dtype = 0;
-  if (ReadChoice(&map, "dtype", {"float32", "bfloat16"}, mistakes, &dtype)) {
+  if (ReadChoice(&map, "dtype", {"auto", "float32", "bfloat16"}, mistakes,
+                 &dtype) &&
+      dtype > 0) {
     config->cache_dtype =
-        dtype == 0 ? CacheDtype::kFloat32 : CacheDtype::kBfloat16;
+        dtype == 1 ? CacheDtype::kFloat32 : CacheDtype::kBfloat16;
   }
   map.Finish();
 }
@@ -160,6 +165,33 @@ void ReadLimits(const YAML::Node& node, ServerConfig* config,
   map.Finish();
 }
 
+void ReadModel(YamlMap* map, ServerConfig* config, YamlMistakes* mistakes) {
+  map->ReadString("model", kOptional, &config->model);
+  std::string seed;
+  if (map->ReadString("random_weights", kOptional, &seed)) {
+    const auto parsed = ParseRandomWeights(seed);
+    if (parsed.ok()) {
+      config->random_weights = *parsed;
+    } else {
+      mistakes->Add(*map->ReadNode("random_weights", kOptional),
+                    absl::StrCat("random_weights ", parsed.status().message()));
+    }
+  }
+  map->ReadString("tokenizer", kOptional, &config->tokenizer);
+  std::string classes;
+  if (map->ReadString("pixel_classes", kOptional, &classes)) {
+    const auto parsed = ParsePixelClasses(classes);
+    if (parsed.ok()) {
+      config->pixel_classes = *parsed;
+    } else {
+      mistakes->Add(*map->ReadNode("pixel_classes", kOptional),
+                    absl::StrCat("pixel_classes ", parsed.status().message()));
+    }
+  }
+  map->ReadString("device", kOptional, &config->device);
+  map->ReadInt("threads", kOptional, 0, 4096, &config->threads);
+}
+
 absl::StatusOr<ServerConfig> ReadConfig(const YAML::Node& root,
                                         absl::string_view file) {
   ServerConfig config;
@@ -175,9 +207,7 @@ absl::StatusOr<ServerConfig> ReadConfig(const YAML::Node& root,
   if (ReadChoice(&map, "log_level", levels, &mistakes, &level)) {
     config.log_level = levels[level];
   }
-  map.ReadString("model", kOptional, &config.model);
-  map.ReadString("device", kOptional, &config.device);
-  map.ReadInt("threads", kOptional, 0, 4096, &config.threads);
+  ReadModel(&map, &config, &mistakes);
   map.ReadInt("encoder_threads", kOptional, 1, 256, &config.encoder_threads);
   if (const auto node = map.ReadNode("cache", kOptional)) {
     ReadCache(*node, &config, &mistakes);
@@ -219,6 +249,17 @@ bool IsAddress(absl::string_view text) {
          port <= 65535;
 }
 
+// "cpu", "cuda" or "cuda:N".
+bool IsDevice(absl::string_view text) {
+  if (text == "cpu") return true;
+  int number = 0;
+  return absl::ConsumePrefix(&text, "cuda") &&
+         (text.empty() ||
+          (absl::ConsumePrefix(&text, ":") && !text.empty() &&
+           absl::c_all_of(text, absl::ascii_isdigit) &&
+           absl::SimpleAtoi(text, &number) && number < kMostDevices));
+}
+
 }  // namespace
 
 std::int64_t PoolSize::Resolve(std::int64_t device_bytes) const {
@@ -245,6 +286,33 @@ absl::StatusOr<PoolSize> ParsePoolSize(absl::string_view text) {
     return absl::InvalidArgumentError("the pool must have 1 byte or more");
   }
   return size;
+}
+
+absl::StatusOr<std::optional<std::uint64_t>> ParseRandomWeights(
+    absl::string_view text) {
+  std::uint64_t seed = 0;
+  if (text == "none") return std::optional<std::uint64_t>();
+  if (!absl::SimpleAtoi(text, &seed)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("must be none or a seed, a whole number from 0, but is \"",
+                     text, "\""));
+  }
+  return std::optional<std::uint64_t>(seed);
+}
+
+absl::StatusOr<std::vector<std::string>> ParsePixelClasses(
+    absl::string_view text) {
+  std::vector<std::string> classes;
+  if (text == "auto") return classes;
+  for (const absl::string_view part : absl::StrSplit(text, ',')) {
+    classes.emplace_back(absl::StripAsciiWhitespace(part));
+    if (classes.back().empty()) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "must be auto or names with commas between them, but is \"", text,
+          "\""));
+    }
+  }
+  return classes;
 }
 
 std::vector<TierSpec> ServerConfig::DefaultTiers() {
@@ -275,9 +343,20 @@ absl::Status Validate(const ServerConfig& config) {
           absl::StrCat(key, " must be host:port, but is \"", address, "\""));
     }
   }
-  if (config.device != "cpu") {
+  if (!IsDevice(config.device)) {
+    mistakes.push_back(absl::StrCat(
+        "device must be \"cpu\", \"cuda\" or \"cuda:N\", but is \"",
+        config.device, "\""));
+  } else if (config.is_on_gpu() && config.cache_dtype == CacheDtype::kFloat32) {
     mistakes.push_back(
-        absl::StrCat("device must be \"cpu\", but is \"", config.device, "\""));
+        absl::StrCat("cache.dtype must be bfloat16 on a GPU (device \"",
+                     config.device, "\"), but is float32"));
+  }
+  if (!config.tokenizer.empty() && !config.random_weights.has_value()) {
+    mistakes.push_back(absl::StrCat(
+        "tokenizer is \"", config.tokenizer,
+        "\", but only random weights take another tokenizer than the model's "
+        "own"));
   }
   std::vector<std::string> names;
   bool found = false;

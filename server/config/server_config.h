@@ -37,6 +37,14 @@ struct PoolSize {
 // "256 MiB" or "25 %".
 absl::StatusOr<PoolSize> ParsePoolSize(absl::string_view text);
 
+// "none" or a seed.
+absl::StatusOr<std::optional<std::uint64_t>> ParseRandomWeights(
+    absl::string_view text);
+
+// "auto", or names with commas between them.
+absl::StatusOr<std::vector<std::string>> ParsePixelClasses(
+    absl::string_view text);
+
 enum class CacheDtype { kFloat32, kBfloat16 };
 
 // How many jobs are kept and for how long, running ones included.
@@ -57,11 +65,20 @@ struct ServerConfig {
   bool reflection = true;
   std::string log_level = "info";  // or "warning" or "error"
 
-  std::string model = "models/default";  // a folder
-  std::string device = "cpu";
+  // A folder, or the name of one below models/.
+  std::string model = "models/default";
+  // The seed of weights that are drawn instead of read.
+  std::optional<std::uint64_t> random_weights;
+  // With random weights: where the tokenizer is, a file or a folder with one;
+  // empty: in the model's folder.
+  std::string tokenizer;
+  // That are offered; none: the first and those that every tier fits.
+  std::vector<std::string> pixel_classes;
+  std::string device = "cpu";  // or "cuda" or "cuda:N"
   int threads = 0;  // of the model; 0: as many as the machine has cores
 
-  CacheDtype cache_dtype = CacheDtype::kFloat32;
+  // Nothing: what the device is best at, see cache_dtype_in_use().
+  std::optional<CacheDtype> cache_dtype;
   PoolSize pool;
 
   std::vector<TierSpec> tiers = DefaultTiers();
@@ -94,6 +111,13 @@ struct ServerConfig {
 
   // full 1, high 0.2, standard 0.1, economy 0.06.
   static std::vector<TierSpec> DefaultTiers();
+
+  bool is_on_gpu() const { return device != "cpu"; }
+  // By default float32 on the CPU; a GPU always has bfloat16.
+  CacheDtype cache_dtype_in_use() const {
+    return cache_dtype.value_or(is_on_gpu() ? CacheDtype::kBfloat16
+                                            : CacheDtype::kFloat32);
+  }
 
   friend bool operator==(const ServerConfig&, const ServerConfig&) = default;
 };

@@ -98,7 +98,8 @@ inline constexpr Description kDraining = {
     "heatkv_draining", "1 while the server takes no requests, else 0."};
 inline constexpr Description kBuild = {
     "heatkv_build_info",
-    "1; the labels name the server's version and the model it serves."};
+    "1; the labels name the server's version, the model it serves, and the "
+    "SHA-256 of its weights or that they are random."};
 
 inline constexpr double kRequestBuckets[] = {0.05, 0.1, 0.25, 0.5, 1,  2,
                                              4,    8,   16,   32,  64, 128};

@@ -77,7 +77,9 @@ Metrics::Metrics(const MetricsOptions& options)
   oldest_wait_ = MakeGauge(&registry_, metric::kOldestWait);
   draining_ = MakeGauge(&registry_, metric::kDraining);
   MakeGauge(&registry_, metric::kBuild,
-            {{"version", options.version}, {"model", options.model}})
+            {{"version", options.version},
+             {"model", options.model},
+             {"weights", options.weights}})
       ->Set(1);
   RegisterKnownLabels(options);
 }

@@ -25,6 +25,7 @@ struct MetricsOptions {
   std::string listen;   // host:port; port 0 takes a free one
   std::string version;  // of the server
   std::string model;
+  std::string weights;  // their hash, or what they are instead
   int gpu = 0;
   cache::CacheGeometry geometry;
   int scales = 0;                    // of the longest ladder

@@ -15,6 +15,11 @@
 
 namespace heatkv::server {
 
+absl::StatusOr<model::DeviceMemory> ReadDeviceMemory(const ServerConfig&) {
+  const std::int64_t bytes = std::int64_t{1} << 34;
+  return model::DeviceMemory{.total = bytes, .available = bytes};
+}
+
 absl::StatusOr<std::unique_ptr<model::ImageModel>> LoadModel(
     const ServingPlan& plan) {
   auto script = std::make_shared<model::FakeModel::Script>();
@@ -30,7 +35,7 @@ absl::StatusOr<std::unique_ptr<model::ImageModel>> LoadModel(
   spec.tokenizer.max_length = plan.config.max_prompt_bytes + 1;
   return std::make_unique<model::FakeModel>(
       std::move(script), std::move(spec),
-      plan.config.cache_dtype == CacheDtype::kFloat32 ? 4 : 2);
+      plan.config.cache_dtype_in_use() == CacheDtype::kFloat32 ? 4 : 2);
 }
 
 }  // namespace heatkv::server

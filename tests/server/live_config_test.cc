@@ -50,6 +50,7 @@ class LiveConfigTest : public testing::Test {
     config_.tiers = {{"full", cache::Budget::Full()},
                      {"half", *cache::Budget::Create(0.5)}};
     config_.default_tier = "half";
+    config_.cache_dtype = CacheDtype::kFloat32;
     config_.metrics_listen = kMetrics;
     config_.pool.bytes = kBlocks * 1024;
     const auto book = MakeScheduleBook(config_, FakeFolder());

@@ -22,6 +22,7 @@ MetricsOptions Options() {
   MetricsOptions options;
   options.version = "1.2.3";
   options.model = "fake";
+  options.weights = "random, seed 1";
   options.geometry = kGeometry;
   options.scales = 5;
   options.tiers = {"full", "high"};
@@ -41,7 +42,8 @@ TEST(MetricsTest, HasASeriesForEveryHeadBeforeAnythingHappens) {
     }
   }
   EXPECT_THAT(text, HasSubstr("heatkv_build_info{model=\"fake\","
-                              "version=\"1.2.3\"} 1\n"));
+                              "version=\"1.2.3\",weights=\"random, seed 1\"} "
+                              "1\n"));
 }
 
 TEST(MetricsTest, EachScrapeShowsTheEngineAsItIs) {

@@ -2,6 +2,7 @@
 
 #include <string>
 
+#include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "server/config/capacity.h"
@@ -80,6 +81,10 @@ TEST(ServerConfigTest, WhatIsWrittenOutReadsBackAsItself) {
   config.listen = "0.0.0.0:0";
   config.pool.fraction = 0.25;
   config.cache_dtype = CacheDtype::kBfloat16;
+  config.random_weights = 0xffffffffffffffff;
+  config.tokenizer = "models/default";
+  config.pixel_classes = {"1M", "0.25M"};
+  config.device = "cuda:1";
   config.max_images = 3;
   config.heartbeat = absl::Milliseconds(1500);
   config.admin_listen = "[::1]:0";
@@ -98,25 +103,26 @@ TEST(ServerConfigTest, WhatIsWrittenOutReadsBackAsItself) {
 }
 
 TEST(ServerConfigTest, NamesAllMistakesAtOnce) {
-  EXPECT_EQ(MistakesOf("listen: 127.0.0.1:1\n"
-                       "lisen: x\n"
-                       "limits:\n"
-                       "  max_images: 11\n"
-                       "cache: {pool: 256, dtype: int4}\n"
-                       "drain_deadline: 30\n"),
-            "c.yaml:2:1: unknown key lisen; known here: admin_listen, cache, "
-            "default_tier, device, drain_deadline, encoder_threads, heartbeat, "
-            "jobs, limits, listen, log_level, metrics_listen, model, "
-            "outbox_bytes, reflection, scheduling, stall_timeout, tenants, "
-            "threads, tiers\n"
-            "c.yaml:4:15: limits.max_images must be a whole number from 1 to "
-            "10, but is \"11\"\n"
-            "c.yaml:5:15: cache.pool: \"256\" is not a size with its unit (B, "
-            "KiB, MiB, GiB or TiB), like \"256 MiB\"\n"
-            "c.yaml:5:27: cache.dtype must be float32 or bfloat16, but is "
-            "\"int4\"\n"
-            "c.yaml:6:17: drain_deadline: \"30\" is not a duration with its "
-            "unit (ms, s, min or h), like \"30s\"");
+  EXPECT_EQ(
+      MistakesOf("listen: 127.0.0.1:1\n"
+                 "lisen: x\n"
+                 "limits:\n"
+                 "  max_images: 11\n"
+                 "cache: {pool: 256, dtype: int4}\n"
+                 "drain_deadline: 30\n"),
+      "c.yaml:2:1: unknown key lisen; known here: admin_listen, cache, "
+      "default_tier, device, drain_deadline, encoder_threads, heartbeat, "
+      "jobs, limits, listen, log_level, metrics_listen, model, "
+      "outbox_bytes, pixel_classes, random_weights, reflection, scheduling, "
+      "stall_timeout, tenants, threads, tiers, tokenizer\n"
+      "c.yaml:4:15: limits.max_images must be a whole number from 1 to "
+      "10, but is \"11\"\n"
+      "c.yaml:5:15: cache.pool: \"256\" is not a size with its unit (B, "
+      "KiB, MiB, GiB or TiB), like \"256 MiB\"\n"
+      "c.yaml:5:27: cache.dtype must be auto, float32 or bfloat16, but "
+      "is \"int4\"\n"
+      "c.yaml:6:17: drain_deadline: \"30\" is not a duration with its "
+      "unit (ms, s, min or h), like \"30s\"");
 }
 
 TEST(ServerConfigTest, RefusesValuesThatDoNotFitTogether) {
@@ -130,6 +136,56 @@ TEST(ServerConfigTest, RefusesValuesThatDoNotFitTogether) {
   EXPECT_THAT(MistakesOf("tiers: {standard: 1.5}"),
               HasSubstr("c.yaml:1:19: tiers.standard must be a number from 0 "
                         "to 1"));
+}
+
+TEST(ServerConfigTest, ReadsTheDevice) {
+  for (const char* device : {"cpu", "cuda", "cuda:0", "cuda:7"}) {
+    const auto config =
+        ParseServerConfig(absl::StrCat("device: '", device, "'"), "c.yaml");
+    ASSERT_TRUE(config.ok()) << config.status();
+    EXPECT_EQ(config->device, device);
+    EXPECT_EQ(config->is_on_gpu(), config->device != "cpu");
+  }
+  for (const char* device :
+       {"cuda:", "cuda:x", "cuda:-1", "cuda7", "CPU", ""}) {
+    EXPECT_THAT(MistakesOf(absl::StrCat("device: '", device, "'")),
+                HasSubstr("device must be \"cpu\", \"cuda\" or \"cuda:N\""));
+  }
+}
+
+TEST(ServerConfigTest, TheDeviceDecidesTheCachesDtypeUnlessTheFileDoes) {
+  EXPECT_EQ(ServerConfig().cache_dtype_in_use(), CacheDtype::kFloat32);
+  EXPECT_EQ(ParseServerConfig("device: cuda", "c")->cache_dtype_in_use(),
+            CacheDtype::kBfloat16);
+  EXPECT_EQ(
+      ParseServerConfig("cache: {dtype: bfloat16}", "c")->cache_dtype_in_use(),
+      CacheDtype::kBfloat16);
+  EXPECT_EQ(ParseServerConfig("cache: {dtype: auto}", "c")->cache_dtype,
+            std::nullopt);
+  EXPECT_THAT(MistakesOf("device: cuda\ncache: {dtype: float32}"),
+              AllOf(HasSubstr("must be bfloat16"), HasSubstr("\"cuda\"")));
+}
+
+TEST(ServerConfigTest, ReadsTheSeedOfRandomWeights) {
+  EXPECT_EQ(ParseServerConfig("random_weights: none", "c")->random_weights,
+            std::nullopt);
+  const auto config =
+      ParseServerConfig("random_weights: 0\ntokenizer: models/default", "c");
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->random_weights, 0);
+  EXPECT_EQ(config->tokenizer, "models/default");
+  for (const char* bad : {"-1", "1.5", "yes", "18446744073709551616"}) {
+    EXPECT_THAT(MistakesOf(absl::StrCat("random_weights: ", bad)),
+                AllOf(HasSubstr("c.yaml:1:17: random_weights must be none or a "
+                                "seed"),
+                      HasSubstr(bad)));
+  }
+  EXPECT_EQ(ParseServerConfig("pixel_classes: auto", "c")->pixel_classes,
+            std::vector<std::string>());
+  EXPECT_THAT(MistakesOf("pixel_classes: '1M,,2M'"),
+              HasSubstr("c.yaml:1:16: pixel_classes must be auto or names"));
+  EXPECT_THAT(MistakesOf("tokenizer: models/default"),
+              HasSubstr("only random weights take another tokenizer"));
 }
 
 TEST(ServerConfigTest, RefusesValuesThatCannotBeScheduledBy) {
