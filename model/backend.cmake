@@ -6,6 +6,7 @@ heatkv_library(
   SRCS
     infinity_backend.cc
     memory_available.cc
+    memory_plan.cc
     spec_rules.cc
     torch_exceptions.cc
     infinity/attentive_pooling.cc

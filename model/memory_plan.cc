@@ -1,0 +1,259 @@
+#include "model/memory_plan.h"
+
+#include <algorithm>
+#include <bit>
+#include <limits>
+#include <utility>
+
+#include "base/check.h"
+
+namespace heatkv::model {
+namespace {
+
+using std::int64_t;
+
+constexpr int64_t kFloat = 4;
+constexpr int64_t kBfloat16 = 2;
+
+// Images with guidance have two rows a slot.
+constexpr int64_t kBranches = 2;
+
+// Rows of the largest recorded step (GroupStep).
+constexpr int64_t kRecordedRows = 2048;
+
+// cuBLAS, cuDNN and the kernels' code, beyond the context; what the allocator
+// cannot use of what it has.  Measured with room to spare.
+constexpr int64_t kLibraries = int64_t{512} << 20;
+
+int64_t MatrixBytes(bool is_on_gpu) { return is_on_gpu ? kBfloat16 : kFloat; }
+
+// The largest step of a ladder.
+struct StepSize {
+  int64_t rows = 0;    // tokens of all branches of all slots
+  int64_t staged = 0;  // keys of all heads of all rows of a layer
+};
+
+// Over the scales of all ladders, of those with at most `most_rows` rows.
+StepSize LargestStep(const ModelSpec& spec, bool is_on_gpu, int64_t most_rows) {
+  StepSize largest;
+  for (int l = 0; l < static_cast<int>(spec.ladders.size()); ++l) {
+    const cache::ScaleLadder& ladder = spec.ladders[l].ladder;
+    int64_t tokens_so_far = 0;
+    for (int s = 0; s < ladder.num_scales(); ++s) {
+      tokens_so_far += ladder.tokens(s);
+      // On the CPU one image after the other.
+      const int64_t slots =
+          is_on_gpu ? GroupCapacity(spec, l, s, kBranches) : 1;
+      const int64_t rows = slots * kBranches * ladder.tokens(s);
+      if (rows > most_rows) continue;
+      largest.rows = std::max(largest.rows, rows);
+      largest.staged =
+          std::max(largest.staged,
+                   slots * kBranches * spec.transformer.heads * tokens_so_far);
+    }
+  }
+  return largest;
+}
+
+// Keys and values of one layer.
+int64_t StagingBytes(const TransformerSpec& spec, const StepSize& step,
+                     bool is_on_gpu) {
+  return step.staged * 2 * spec.head_width() * MatrixBytes(is_on_gpu);
+}
+
+int64_t ActivationBytes(const TransformerSpec& spec, const StepSize& step,
+                        bool is_on_gpu) {
+  const int64_t width = spec.width;
+  const int64_t matrix = MatrixBytes(is_on_gpu);
+  // The residual stream, and the input that it began as.
+  int64_t row = 2 * width * kFloat;
+  // A norm, queries, keys and values as they leave the product and as attention
+  // reads and writes them; or the hidden layer between two norms.
+  row +=
+      matrix * (8 * width + std::max<int64_t>(2 * spec.mlp_width, 4 * width));
+  row += 2 * spec.bits_per_token() * kFloat;
+  return step.rows * row;
+}
+
+int64_t LargestImageCells(const ModelSpec& spec) {
+  int64_t cells = 0;
+  for (const LadderSpec& ladder : spec.ladders) {
+    const cache::Grid& last =
+        ladder.ladder.grid(ladder.ladder.num_scales() - 1);
+    cells = std::max<int64_t>(cells, last.tokens());
+  }
+  return spec.transformer.patchify ? 4 * cells : cells;
+}
+
+// A code canvas, the scale before it and its input.
+int64_t CanvasBytes(const ModelSpec& spec) {
+  return 3 * LargestImageCells(spec) * spec.transformer.bits * kFloat;
+}
+
+// Keys and values of the texts of the largest group.
+int64_t StepTextBytes(const ModelSpec& spec, int running_images) {
+  const int64_t slots = std::min(running_images, 16);
+  const auto tokens = static_cast<std::uint64_t>(
+      (slots + 1) * spec.transformer.text_max_length);
+  // Recorded steps keep room for a power of two.
+  return TextBytes(spec.transformer,
+                   static_cast<int64_t>(std::bit_ceil(tokens)),
+                   /*is_on_gpu=*/true);
+}
+
+}  // namespace
+
+int64_t TransformerBytes(const TransformerSpec& spec, bool is_on_gpu) {
+  const int64_t w = spec.width;
+  const int64_t text = spec.text_width;
+  const int64_t bits = spec.bits_per_token();
+  const int64_t m = spec.mlp_width;
+  // What stays float32: the text's side, the ends of the network, the norms.
+  int64_t plain = text;                             // text_norm
+  plain += w + 2 * w * text + 2 * w + w * w + w;    // text_proj_for_sos
+  plain += w * text + w + w * w + w;                // text_proj_for_ca
+  plain += spec.text_max_length * text;             // cfg_uncond
+  plain += w + int64_t{spec.level_embeddings} * w;  // pos_start, lvl_embed
+  plain += w * bits + w;                            // word_embed
+  plain += 8 * (w * w + w);                         // shared_ada_lin, head_nm
+  plain += 2 * bits * (w + 1);                      // head
+  plain += spec.depth * (6 * w + 2 * w + spec.heads);
+  // A block's products, with biases as they are used.
+  const int64_t self = 3 * w * (w + 1) + w * (w + 1);
+  const int64_t cross = w * (w + 1) + 2 * w * (w + 1) + w * (w + 1);
+  const int64_t feed_forward = m * (w + 1) + w * (m + 1);
+  const int64_t matrices = spec.depth * (self + cross + feed_forward);
+  // Every layer's keys and values of the unconditional text.
+  const int64_t unconditional =
+      int64_t{spec.depth} * 2 * spec.text_max_length * w;
+  return kFloat * plain + MatrixBytes(is_on_gpu) * (matrices + unconditional);
+}
+
+int64_t TextEncoderBytes(const TextEncoderSpec& spec, int bytes) {
+  const int64_t inner = int64_t{spec.heads} * spec.head_width;
+  const int64_t matrices =
+      int64_t{spec.vocabulary} * spec.width +
+      spec.layers *
+          (4 * inner * spec.width + 3 * int64_t{spec.mlp_width} * spec.width);
+  const int64_t plain = int64_t{spec.relative_buckets} * spec.heads +
+                        (2 * spec.layers + 1) * int64_t{spec.width};
+  return bytes * matrices + kFloat * plain;
+}
+
+int64_t VaeBytes(const VaeSpec& spec, int bits, bool is_on_gpu) {
+  int64_t matrices = 0;
+  int64_t plain = 0;
+  const auto convolution = [&](int64_t outputs, int64_t inputs, int64_t side) {
+    matrices += outputs * inputs * side * side + outputs;
+  };
+  const auto residual = [&](int64_t outputs, int64_t inputs) {
+    plain += 2 * inputs + 2 * outputs;
+    convolution(outputs, inputs, 3);
+    convolution(outputs, outputs, 3);
+    if (inputs != outputs) convolution(outputs, inputs, 1);
+  };
+  const int levels = static_cast<int>(spec.channel_multipliers.size());
+  int64_t channels =
+      int64_t{spec.base_channels} * spec.channel_multipliers.back();
+  convolution(channels, bits, 3);
+  residual(channels, channels);
+  residual(channels, channels);
+  for (int level = levels - 1; level >= 0; --level) {
+    const int64_t outputs =
+        int64_t{spec.base_channels} * spec.channel_multipliers[level];
+    for (int block = 0; block < spec.residual_blocks; ++block) {
+      residual(outputs, channels);
+      channels = outputs;
+    }
+    if (level > 0) convolution(channels, channels, 3);
+  }
+  plain += 2 * channels;
+  convolution(3, channels, 3);
+  return MatrixBytes(is_on_gpu) * matrices + kFloat * plain;
+}
+
+int64_t TextBytes(const TransformerSpec& spec, int64_t tokens, bool is_on_gpu) {
+  const int64_t w = spec.width;
+  // Pooled text and its modulations, then keys and values of every layer.
+  return kFloat * (w + 6 * w + 2 * w) +
+         MatrixBytes(is_on_gpu) * spec.depth * 2 * tokens * w;
+}
+
+int64_t DecodingBytes(const VaeSpec& spec, int64_t cells, bool is_on_gpu) {
+  const int levels = static_cast<int>(spec.channel_multipliers.size());
+  int64_t pixels = cells;
+  int64_t inputs = spec.channel_multipliers.back();
+  int64_t most = 0;  // pixels times multiples of base_channels
+  for (int level = levels - 1; level >= 0; --level) {
+    const int64_t outputs = spec.channel_multipliers[level];
+    // A residual block holds its input and two images of its outputs, or three
+    // of the latter; the CPU overwrites none.
+    const int64_t of_block = is_on_gpu
+                                 ? std::max(inputs + 2 * outputs, 3 * outputs)
+                                 : 2 * inputs + 3 * outputs;
+    most = std::max(most, pixels * of_block);
+    if (level > 0) {
+      // The image, the same twice as large, and what the convolution makes.
+      most = std::max(most, pixels * outputs * (1 + 4 + 4));
+      pixels *= 4;
+    }
+    inputs = outputs;
+  }
+  // The last normalisation and the picture, as numbers and as bytes.
+  most = std::max(most, pixels * 2 * inputs);
+  const int64_t picture = pixels * 3 * (kFloat + kFloat + kFloat + 1);
+  return most * spec.base_channels * MatrixBytes(is_on_gpu) + picture;
+}
+
+std::vector<MemoryAccount> PlanMemory(const ModelSpec& spec,
+                                      const MemoryDemand& demand) {
+  HEATKV_CHECK(!spec.ladders.empty());
+  const bool gpu = demand.is_on_gpu;
+  const TransformerSpec& transformer = spec.transformer;
+  const StepSize step =
+      LargestStep(spec, gpu, std::numeric_limits<int64_t>::max());
+  const int64_t longest_text =
+      TextBytes(transformer, transformer.text_max_length, gpu);
+  MemoryAccount device{.device = demand.device, .parts = {}};
+  const auto add = [&](const char* name, int64_t bytes,
+                       bool is_loaded = false) {
+    device.parts.push_back({name, bytes, is_loaded});
+  };
+  add("transformer", TransformerBytes(transformer, gpu), true);
+  if (demand.text_encoder_on_device) {
+    add("text encoder",
+        TextEncoderBytes(spec.text_encoder, static_cast<int>(MatrixBytes(gpu))),
+        true);
+  }
+  add("VAE", VaeBytes(spec.vae, transformer.bits, gpu), true);
+  add("block pool", demand.pool_bytes);
+  add("remembered prompts", std::min(demand.remembered_bytes,
+                                     demand.remembered_texts * longest_text));
+  add("images in flight",
+      demand.running_images * (CanvasBytes(spec) + longest_text));
+  add("staging", StagingBytes(transformer, step, gpu));
+  // A step and a decoding never run at once.
+  add("activations",
+      std::max(ActivationBytes(transformer, step, gpu),
+               DecodingBytes(spec.vae, LargestImageCells(spec), gpu)));
+  if (gpu) {
+    const StepSize recorded = LargestStep(spec, gpu, kRecordedRows);
+    // Once where a step is tried and once where it is recorded.
+    add("recorded steps", 2 * (StagingBytes(transformer, recorded, gpu) +
+                               ActivationBytes(transformer, recorded, gpu)));
+    add("texts of a step", StepTextBytes(spec, demand.running_images));
+    add("libraries", kLibraries);
+  }
+  std::vector<MemoryAccount> accounts = {std::move(device)};
+  if (!demand.text_encoder_on_device) {
+    accounts.push_back(
+        {.device = "the host",
+         .parts = {{.name = "text encoder",
+                    .bytes = TextEncoderBytes(spec.text_encoder,
+                                              demand.host_text_bytes_per_value),
+                    .is_loaded = true}}});
+  }
+  return accounts;
+}
+
+}  // namespace heatkv::model

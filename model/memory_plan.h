@@ -1,0 +1,55 @@
+// How many bytes each part of an Infinity model takes, from its description and
+// from what the server is to hold at once.  Weights, pool and texts are exact;
+// what a step and a decoding take is an upper bound that follows the code in
+// cuda/group_layers.cc, infinity/ and vae/; libraries' own memory is a constant
+// of experience.
+//
+// Pure functions of plain values; no torch.  Thread safety: stateless.
+
+#ifndef MODEL_MEMORY_PLAN_H_
+#define MODEL_MEMORY_PLAN_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "model/api/memory_account.h"
+#include "model/api/model_spec.h"
+
+namespace heatkv::model {
+
+struct MemoryDemand {
+  std::string device = "cpu";
+  bool is_on_gpu = false;
+  // Else in host memory, next to a model on a GPU.
+  bool text_encoder_on_device = true;
+  int host_text_bytes_per_value = 4;
+  std::int64_t pool_bytes = 0;
+  // Texts that are remembered, and their bound in bytes.
+  int remembered_texts = 0;
+  std::int64_t remembered_bytes = 0;
+  int running_images = 1;
+};
+
+// The account of the model's device, and of the host if the text encoder is
+// there.
+std::vector<MemoryAccount> PlanMemory(const ModelSpec& spec,
+                                      const MemoryDemand& demand);
+
+// The terms of it.  Weights, with what is made of them while they are loaded:
+std::int64_t TransformerBytes(const TransformerSpec& spec, bool is_on_gpu);
+std::int64_t VaeBytes(const VaeSpec& spec, int bits, bool is_on_gpu);
+// with `bytes` a value of a matrix.
+std::int64_t TextEncoderBytes(const TextEncoderSpec& spec, int bytes);
+
+// What follows from a text of `tokens` tokens (TextCondition).
+std::int64_t TextBytes(const TransformerSpec& spec, std::int64_t tokens,
+                       bool is_on_gpu);
+
+// At most, of decoding an image of `height` x `width` cells.
+std::int64_t DecodingBytes(const VaeSpec& spec, std::int64_t cells,
+                           bool is_on_gpu);
+
+}  // namespace heatkv::model
+
+#endif  // MODEL_MEMORY_PLAN_H_

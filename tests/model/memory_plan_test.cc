@@ -1,0 +1,236 @@
+// Bytes of a model's parts: against tensors that are really there, the counts
+// of the official checkpoint, and what was measured on a GPU.
+
+#include "model/memory_plan.h"
+
+#include <ATen/ATen.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+#include "model/infinity/transformer.h"
+#include "tests/model/random_model.h"
+
+namespace heatkv::model {
+namespace {
+
+using testing::AllOf;
+using testing::HasSubstr;
+using testing::Not;
+
+constexpr std::int64_t kGiB = std::int64_t{1} << 30;
+
+ModelSpec Infinity2b() {
+  ModelSpec spec;
+  spec.transformer = {.files = {},
+                      .depth = 32,
+                      .width = 2048,
+                      .heads = 16,
+                      .mlp_width = 8192,
+                      .bits = 32,
+                      .patchify = false,
+                      .text_width = 2048,
+                      .text_max_length = 512,
+                      .level_embeddings = 15};
+  spec.vae = {.files = {},
+              .base_channels = 128,
+              .channel_multipliers = {1, 2, 4, 4, 4},
+              .residual_blocks = 3};
+  spec.text_encoder = {.files = {},
+                       .vocabulary = 32128,
+                       .width = 2048,
+                       .heads = 32,
+                       .head_width = 64,
+                       .layers = 24,
+                       .mlp_width = 5120};
+  spec.ladders.push_back({.aspect = "1:1",
+                          .pixel_class = "1M",
+                          .rope_grid = {64, 64},
+                          .ladder = *cache::ScaleLadder::Create({{1, 1},
+                                                                 {2, 2},
+                                                                 {4, 4},
+                                                                 {6, 6},
+                                                                 {8, 8},
+                                                                 {12, 12},
+                                                                 {16, 16},
+                                                                 {20, 20},
+                                                                 {24, 24},
+                                                                 {32, 32},
+                                                                 {40, 40},
+                                                                 {48, 48},
+                                                                 {64, 64}},
+                                                                3)});
+  return spec;
+}
+
+std::int64_t BytesOf(const NamedTensors& tensors) {
+  std::int64_t bytes = 0;
+  for (const auto& [name, tensor] : tensors) bytes += tensor.nbytes();
+  return bytes;
+}
+
+std::int64_t PartOf(const MemoryAccount& account, const std::string& name) {
+  for (const MemoryPart& part : account.parts) {
+    if (part.name == name) return part.bytes;
+  }
+  ADD_FAILURE() << "no part " << name;
+  return 0;
+}
+
+TEST(MemoryPlanTest, CountsTheTensorsOfEveryPart) {
+  TemporaryFolder folder;
+  const ModelSpec spec = WriteRandomModel(folder, /*seed=*/1);
+  EXPECT_EQ(TextEncoderBytes(spec.text_encoder, 4),
+            BytesOf(RandomTextWeights(spec.text_encoder, 1)));
+  EXPECT_EQ(VaeBytes(spec.vae, spec.transformer.bits, false),
+            BytesOf(RandomVaeWeights(spec.vae, spec.transformer.bits, 1)));
+  for (const int depth : {2, 3}) {
+    TransformerSpec transformer = spec.transformer;
+    transformer.depth = depth;
+    transformer.mlp_width = 40;
+    const std::int64_t width = transformer.width;
+    // Zero biases of keys are made, but for the blocks stored here as well.
+    const std::int64_t zeros = width + depth * width;
+    const std::int64_t unconditional =
+        depth * 2 * transformer.text_max_length * width;
+    EXPECT_EQ(TransformerBytes(transformer, false),
+              BytesOf(RandomTransformerWeights(transformer, 1)) +
+                  4 * (zeros + unconditional));
+  }
+}
+
+TEST(MemoryPlanTest, CountsTheOfficialParameters) {
+  const ModelSpec spec = Infinity2b();
+  const std::int64_t zeros = 2048 + 32 * 2 * 2048;
+  const std::int64_t unconditional = std::int64_t{32} * 2 * 512 * 2048;
+  EXPECT_EQ(TransformerBytes(spec.transformer, false),
+            4 * (2204564032 + zeros + unconditional));
+}
+
+TEST(MemoryPlanTest, WeightsAreWhatAGpuWasSeenToHold) {
+  const ModelSpec spec = Infinity2b();
+  // bench/results/gpu-h100.json, less the work space of a library.
+  const double seen = 7270026752.0 - (32 << 20);
+  EXPECT_NEAR(TransformerBytes(spec.transformer, true) +
+                  TextEncoderBytes(spec.text_encoder, 2) +
+                  VaeBytes(spec.vae, 32, true),
+              seen, 0.001 * seen);
+}
+
+TEST(MemoryPlanTest, AStepAndADecodingBoundWhatAGpuWasSeenToUse) {
+  const MemoryAccount account =
+      PlanMemory(Infinity2b(), {.device = "cuda", .is_on_gpu = true})[0];
+  // The same: one image in flight, all that is neither weights nor pool.
+  const std::int64_t seen = 1220456960;
+  EXPECT_GE(PartOf(account, "activations") + PartOf(account, "staging"), seen);
+  EXPECT_LE(PartOf(account, "activations"), 1.2 * seen);
+}
+
+TEST(MemoryPlanTest, ATextsBytesAreThoseOfItsTensors) {
+  const TransformerSpec spec = SmallTransformerSpec();
+  const auto transformer = RandomTransformer(spec, 1);
+  for (const int tokens : {1, 5, 24}) {
+    const TextCondition text =
+        transformer->EncodeText(at::randn({tokens, spec.text_width}));
+    std::int64_t bytes = text.pooled.nbytes() + text.block_modulation.nbytes() +
+                         text.head_scale.nbytes() + text.head_shift.nbytes();
+    for (const TextKeysValues& layer : text.layers) {
+      bytes += layer.keys.nbytes() + layer.values.nbytes();
+    }
+    EXPECT_EQ(TextBytes(spec, tokens, false), bytes);
+  }
+  EXPECT_NEAR(TextBytes(Infinity2b().transformer, 50, true), 50 * 0.262e6, 1e5);
+}
+
+TEST(MemoryPlanTest, OneImageWithTheTextEncoderOnTheHostFitsEightGibibytes) {
+  MemoryDemand demand = {.device = "cuda",
+                         .is_on_gpu = true,
+                         .text_encoder_on_device = false,
+                         .host_text_bytes_per_value = 2,
+                         .pool_bytes = std::int64_t{340} << 20,
+                         .remembered_texts = 4,
+                         .remembered_bytes = std::int64_t{32} << 20,
+                         .running_images = 1};
+  auto accounts = PlanMemory(Infinity2b(), demand);
+  ASSERT_EQ(accounts.size(), 2);
+  // Half a gibibyte for the driver's context.
+  EXPECT_TRUE(CheckFits(accounts[0], 15 * kGiB / 2).ok())
+      << CheckFits(accounts[0], 15 * kGiB / 2);
+  EXPECT_EQ(accounts[1].parts.size(), 1);
+  EXPECT_EQ(accounts[1].total(),
+            TextEncoderBytes(Infinity2b().text_encoder, 2));
+
+  demand.text_encoder_on_device = true;
+  accounts = PlanMemory(Infinity2b(), demand);
+  ASSERT_EQ(accounts.size(), 1);
+  EXPECT_FALSE(CheckFits(accounts[0], 15 * kGiB / 2).ok());
+}
+
+TEST(MemoryPlanTest, WhatDependsOnTheDemandFollowsIt) {
+  MemoryDemand demand = {.pool_bytes = 1000, .remembered_texts = 0};
+  const ModelSpec spec = Infinity2b();
+  const std::int64_t text = TextBytes(spec.transformer, 512, false);
+  MemoryAccount account = PlanMemory(spec, demand)[0];
+  EXPECT_EQ(PartOf(account, "block pool"), 1000);
+  EXPECT_EQ(PartOf(account, "remembered prompts"), 0);
+  const std::int64_t one = PartOf(account, "images in flight");
+  EXPECT_GT(one, text);
+  demand = {.remembered_texts = 3,
+            .remembered_bytes = 100 * kGiB,
+            .running_images = 7};
+  account = PlanMemory(spec, demand)[0];
+  EXPECT_EQ(PartOf(account, "remembered prompts"), 3 * text);
+  EXPECT_EQ(PartOf(account, "images in flight"), 7 * one);
+  demand.remembered_bytes = 12345;
+  EXPECT_EQ(PartOf(PlanMemory(spec, demand)[0], "remembered prompts"), 12345);
+}
+
+TEST(MemoryPlanTest, LargerLaddersNeedMore) {
+  ModelSpec small = Infinity2b();
+  std::vector<cache::Grid> grids = small.ladders[0].ladder.grids();
+  grids.resize(7);
+  small.ladders[0].ladder = *cache::ScaleLadder::Create(grids, 3);
+  for (const bool gpu : {false, true}) {
+    const MemoryDemand demand = {.is_on_gpu = gpu};
+    const MemoryAccount a = PlanMemory(small, demand)[0];
+    const MemoryAccount b = PlanMemory(Infinity2b(), demand)[0];
+    EXPECT_LT(PartOf(a, "staging"), PartOf(b, "staging"));
+    EXPECT_LT(PartOf(a, "activations"), PartOf(b, "activations"));
+    EXPECT_EQ(PartOf(a, "transformer"), PartOf(b, "transformer"));
+  }
+}
+
+TEST(MemoryAccountTest, WhatDoesNotFitIsToldPartByPartWithBothTotals) {
+  const MemoryAccount account = {
+      .device = "cuda:1",
+      .parts = {{.name = "transformer", .bytes = 4 * kGiB, .is_loaded = true},
+                {.name = "block pool", .bytes = kGiB / 2},
+                {.name = "staging", .bytes = 512}}};
+  const std::int64_t total = 4 * kGiB + kGiB / 2 + 512;
+  EXPECT_EQ(account.total(), total);
+  EXPECT_TRUE(CheckFits(account, total).ok());
+  const absl::Status status = CheckFits(account, total - 1);
+  EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(status.message(),
+            "the memory of cuda:1 does not suffice: 4831838720 bytes (4.5 GiB) "
+            "are needed, but only 4831838719 (4.5 GiB) are available: "
+            "transformer 4.0 GiB, block pool 512.0 MiB, staging 512 B");
+}
+
+TEST(MemoryAccountTest, AfterLoadingOnlyTheRestMustFit) {
+  const MemoryAccount account = {
+      .device = "cpu",
+      .parts = {{.name = "transformer", .bytes = 4 * kGiB, .is_loaded = true},
+                {.name = "block pool", .bytes = 1000}}};
+  EXPECT_EQ(account.not_loaded(), 1000);
+  EXPECT_TRUE(CheckRestFits(account, 1000).ok());
+  EXPECT_THAT(
+      std::string(CheckRestFits(account, 999).message()),
+      AllOf(HasSubstr("1000 bytes"), HasSubstr("999"),
+            HasSubstr("with the model loaded"), Not(HasSubstr("transformer"))));
+}
+
+}  // namespace
+}  // namespace heatkv::model
