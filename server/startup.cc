@@ -1,6 +1,7 @@
 #include "server/startup.h"
 
 #include <algorithm>
+#include <functional>
 #include <utility>
 #include <vector>
 
@@ -9,6 +10,7 @@
 #include "absl/time/clock.h"
 #include "base/status_macros.h"
 #include "calibration/sha256.h"
+#include "server/engine/forwarding_observer.h"
 #include "server/load_model.h"
 
 namespace heatkv::server {
@@ -74,6 +76,23 @@ MetricsOptions MakeMetricsOptions(const ServingPlan& plan,
   return options;
 }
 
+// Tells the server, too, how the model is.
+class HealthObserver final : public ForwardingObserver {
+ public:
+  HealthObserver(ServerObserver* next,
+                 std::function<void(const absl::Status&)> on_model_health)
+      : ForwardingObserver(next),
+        on_model_health_(std::move(on_model_health)) {}
+
+  void OnModelHealth(const absl::Status& status) override {
+    on_model_health_(status);
+    ForwardingObserver::OnModelHealth(status);
+  }
+
+ private:
+  const std::function<void(const absl::Status&)> on_model_health_;
+};
+
 AppliedConfig ToAdmin(ConfigOutcome outcome) {
   AppliedConfig config;
   for (ConfigDifference& change : outcome.changes) {
@@ -115,13 +134,18 @@ absl::StatusOr<std::unique_ptr<RunningServer>> RunningServer::Start(
   server->recorder_ = std::make_unique<FlightRecorder>(
       kRecordedCalls, &server->clock_, server->metrics_->observer());
   server->calls_ = std::make_unique<CallLog>(log, server->recorder_.get());
+  server->health_ = std::make_unique<HealthObserver>(
+      server->calls_.get(),
+      [server = server.get()](const absl::Status& status) {
+        server->OnModelHealth(status);
+      });
   ASSIGN_OR_RETURN(
       server->engine_,
       Engine::Create({.pool_blocks = plan.pool_blocks,
                       .scheduler = SchedulingOf(config, plan.pool_blocks),
                       .cached_prompts = config.cached_prompts},
                      std::move(model), plan.book, &server->clock_,
-                     server->calls_.get()));
+                     server->health_.get()));
   server->metrics_->SetSource(
       [engine = server->engine_.get()] { return engine->Stats(); });
   server->engine_->Start();
@@ -176,6 +200,10 @@ AdminActions RunningServer::MakeAdminActions() {
 }
 
 RunningServer::~RunningServer() {
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    is_stopping_ = true;
+  }
   if (engine_ != nullptr) engine_->Drain(absl::InfinitePast());
   if (interface_ != nullptr) engine_->AwaitIdle(absl::InfiniteDuration());
   admin_ = nullptr;
@@ -183,17 +211,29 @@ RunningServer::~RunningServer() {
   if (metrics_ != nullptr) metrics_->SetSource(nullptr);
 }
 
-void RunningServer::SetServing(bool serving, const char* reason) {
-  interface_->SetServing(serving);
-  admin_->SetServing(serving);
-  log_->Write(LogLevel::kInfo, serving ? "serving" : "not_serving",
+void RunningServer::UpdateServing(const std::string& reason) {
+  const bool is_serving = !is_draining_ && !is_stopping_ && is_well_;
+  interface_->SetServing(is_serving);
+  admin_->SetServing(is_serving);
+  log_->Write(LogLevel::kInfo, is_serving ? "serving" : "not_serving",
               {{"reason", reason}});
+}
+
+void RunningServer::OnModelHealth(const absl::Status& status) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  // Before the first request nothing fails; while it stops, nobody asks.
+  if (admin_ == nullptr || is_stopping_) return;
+  is_well_ = status.ok();
+  UpdateServing(
+      is_well_ ? "the model computes again"
+               : absl::StrCat("the model cannot compute: ", status.message()));
 }
 
 absl::Status RunningServer::Drain() {
   const std::lock_guard<std::mutex> lock(mutex_);
   if (is_stopping_) return absl::OkStatus();
-  SetServing(false, "drain");
+  is_draining_ = true;
+  UpdateServing("drain");
   engine_->Drain(absl::InfiniteFuture());
   return absl::OkStatus();
 }
@@ -205,14 +245,17 @@ absl::Status RunningServer::Undrain() {
         "the server was told to stop and cannot be undrained");
   }
   engine_->Undrain();
-  SetServing(true, "undrain");
+  is_draining_ = false;
+  UpdateServing("undrain");
   return absl::OkStatus();
 }
 
 void RunningServer::BeginStop(absl::Time deadline) {
   const std::lock_guard<std::mutex> lock(mutex_);
-  if (!is_stopping_) SetServing(false, "stop");
-  is_stopping_ = true;
+  if (!is_stopping_) {
+    is_stopping_ = true;
+    UpdateServing("stop");
+  }
   engine_->Drain(deadline);
 }
 

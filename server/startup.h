@@ -28,6 +28,8 @@
 
 namespace heatkv::server {
 
+// Health checks are answered NOT_SERVING while the server drains or stops, or
+// while its model cannot compute; the log says why.
 class RunningServer {
  public:
   // Loads the model, then listens.  `command_line` writes what the command line
@@ -65,8 +67,10 @@ class RunningServer {
  private:
   RunningServer() = default;
 
-  // With mutex_ held.
-  void SetServing(bool serving, const char* reason);
+  // With mutex_ held: health checks answer what is so now.
+  void UpdateServing(const std::string& reason);
+  // On the engine thread.
+  void OnModelHealth(const absl::Status& status);
   AdminActions MakeAdminActions();
 
   EventLog* log_ = nullptr;
@@ -74,12 +78,15 @@ class RunningServer {
   std::unique_ptr<MetricsEndpoint> metrics_;
   std::unique_ptr<FlightRecorder> recorder_;
   std::unique_ptr<CallLog> calls_;
+  std::unique_ptr<ServerObserver> health_;
   std::unique_ptr<Engine> engine_;
   std::unique_ptr<PublicInterface> interface_;
   std::unique_ptr<LiveConfig> live_config_;
   std::unique_ptr<AdminInterface> admin_;
-  std::mutex mutex_;          // guards what follows, held while it changes
+  std::mutex mutex_;  // guards what follows, held while it changes
+  bool is_draining_ = false;
   bool is_stopping_ = false;  // Drain and Undrain do nothing any more
+  bool is_well_ = true;       // the model
 };
 
 }  // namespace heatkv::server

@@ -74,6 +74,8 @@ Engine::Engine(const EngineOptions& options,
       observer_(observer),
       geometry_(model->cache_geometry()),
       model_(std::move(model)),
+      watch_(model_.get(),
+             [this](const absl::Status& status) { OnModelHealth(status); }),
       pool_(options.pool_blocks),
       prompts_(options.cached_prompts),
       head_blocks_(geometry_.heads_in_model(), 0),
@@ -167,10 +169,21 @@ absl::StatusOr<std::uint64_t> Engine::Submit(GenerationRequest request,
 
   const std::lock_guard<std::mutex> lock(mutex_);
   if (draining_) {
+    const bool is_for_good = drain_deadline_ < absl::InfiniteFuture();
     return Refuse(
         Refusal::kDraining,
-        WithRetryHint(absl::UnavailableError("the server is shutting down"),
+        WithRetryHint(absl::UnavailableError(
+                          is_for_good ? "the server is shutting down"
+                                      : "the server drains: it takes no new "
+                                        "requests until it is undrained"),
                       absl::Seconds(5)));
+  }
+  if (!model_health_.ok()) {
+    return Refuse(Refusal::kModelUnwell,
+                  WithRetryHint(absl::UnavailableError(absl::StrCat(
+                                    "the model cannot compute at present: ",
+                                    model_health_.message())),
+                                ModelWatch::kRetryEvery));
   }
   const std::int64_t bytes = described->images * asked.peak_bytes();
   if (absl::Status joins = scheduler_.queue().MayJoin(bytes); !joins.ok()) {
@@ -252,6 +265,10 @@ absl::StatusOr<RequestEstimate> Engine::EstimateRequest(
   if (draining_) {
     estimate.admissible_now = false;
     estimate.reason = "the server takes no requests now";
+  } else if (!model_health_.ok()) {
+    estimate.admissible_now = false;
+    estimate.reason = absl::StrCat("the model cannot compute at present: ",
+                                   model_health_.message());
   }
   return estimate;
 }
@@ -405,6 +422,7 @@ EngineStats Engine::Stats() const {
     stats.oldest_wait = clock_->Now() - scheduler_.queue().oldest_arrival();
   }
   stats.draining = draining_;
+  stats.model_is_well = model_health_.ok();
   return stats;
 }
 

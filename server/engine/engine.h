@@ -9,7 +9,9 @@
 // Before every step and every decoding it looks whether requests were
 // cancelled, are past their deadlines, or the server's drain is over; their
 // blocks are back in the pool before the next step.  A failure of the model
-// ends the request that it happened to and no other.
+// ends the request that it happened to and no other.  A model that cannot
+// compute at all (server/engine/model_watch.h) takes no requests until it can
+// again; the observer is told.
 //
 // It knows no protocol, no encoding of pictures, no configuration file.
 //
@@ -38,6 +40,7 @@
 #include "server/engine/clock.h"
 #include "server/engine/engine_stats.h"
 #include "server/engine/estimate.h"
+#include "server/engine/model_watch.h"
 #include "server/engine/observer.h"
 #include "server/engine/pool_snapshot.h"
 #include "server/engine/prompt_cache.h"
@@ -91,7 +94,8 @@ class Engine {
   //   ResourceExhausted   the queue is full; carries a retry hint
   //   DeadlineExceeded    it cannot be done by its deadline; the estimate is
   //                       named
-  //   Unavailable         the engine drains; carries a retry hint
+  //   Unavailable         the engine drains, or the model cannot compute;
+  //                       carries a retry hint
   // CHECKs that ladder, book, tiers and previews exist and that there is a
   // seed.
   absl::StatusOr<std::uint64_t> Submit(GenerationRequest request,
@@ -182,6 +186,7 @@ class Engine {
   void Release(const ImageRef& ref);
   void CountHeads(const cache::BlockLists& lists, int sign);
   void Publish();
+  void OnModelHealth(const absl::Status& status);
 
   const EngineOptions options_;
   const Clock* const clock_;
@@ -190,6 +195,7 @@ class Engine {
 
   // Of the engine thread.  The pool is declared before what holds its blocks.
   std::unique_ptr<model::ImageModel> model_;
+  ModelWatch watch_;
   cache::BlockPool pool_;
   PromptCache prompts_;
   std::map<ImageRef, RunningImage> images_;  // in flight
@@ -209,6 +215,7 @@ class Engine {
   bool draining_ = false;
   absl::Time drain_deadline_ = absl::InfiniteFuture();
   bool stopping_ = false;
+  absl::Status model_health_;
   std::vector<std::pair<bool, std::function<void(PoolSnapshot)>>> views_;
   EngineStats stats_;
 

@@ -42,6 +42,7 @@ struct EngineStats {
   std::int64_t waiting_bytes = 0;  // peaks of the images that wait
   absl::Duration oldest_wait;
   bool draining = false;
+  bool model_is_well = true;
 
   std::int64_t free_blocks() const {
     return std::max<std::int64_t>(effective_limit_blocks - used_blocks, 0);

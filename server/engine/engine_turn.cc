@@ -27,13 +27,20 @@ void Engine::Loop() {
       has_work_.wait_for(lock, kReaderPoll);
       continue;
     }
-    has_work_.wait(lock, [this] {
+    const auto has_work = [this] {
       return stopping_ || !requests_.empty() || !views_.empty();
-    });
+    };
+    if (watch_.is_well()) {
+      has_work_.wait(lock, has_work);
+    } else {
+      has_work_.wait_for(
+          lock, absl::ToChronoNanoseconds(ModelWatch::kRetryEvery), has_work);
+    }
   }
 }
 
 bool Engine::RunOnce() {
+  watch_.Poll(clock_->Now());
   EndWhatIsOver();
   AnswerViews();
   HoldSlowReaders();
@@ -124,10 +131,7 @@ void Engine::EndWhatIsOver() {
 void Engine::HoldSlowReaders() {
   const std::lock_guard<std::mutex> lock(mutex_);
   for (const auto& [number, request] : requests_) {
-    if (request->images_started == 0 ||
-        request->images_started == request->images()) {
-      continue;
-    }
+    if (request->images_started == request->images()) continue;
     scheduler_.SetHeld(number, !request->sink->WantsMore());
   }
 }
@@ -175,6 +179,10 @@ bool Engine::BeginRequest(const RequestPtr& request) {
   request->usage.text = clock_->Now() - begin;
   observer_->OnStage(Stage::kText, request->usage.text);
   if (!text.ok()) {
+    // Not if the text was at fault.
+    if (!absl::IsInvalidArgument(text.status())) {
+      watch_.OnFailure(clock_->Now());
+    }
     FailRequest(request, text.status());
     return false;
   }
@@ -205,6 +213,7 @@ bool Engine::EnsureStarted(const ImageRef& ref) {
   knobs.seed = request->asked.seeds[image.index];
   auto state = model_->StartImage(request->text, request->asked.ladder, knobs);
   if (!state.ok()) {
+    watch_.OnFailure(clock_->Now());
     FailRequest(request, state.status());
     return false;
   }
@@ -243,6 +252,9 @@ void Engine::Execute(const Turn& turn) {
   const absl::Duration took = clock_->Now() - begin;
   HEATKV_CHECK_EQ(statuses.size(), items.size());
   observer_->OnStep(static_cast<int>(group.size()));
+  const std::size_t failed =
+      std::count_if(statuses.begin(), statuses.end(),
+                    [](const absl::Status& status) { return !status.ok(); });
 
   const std::int64_t tokens =
       spec().ladders[turn.ladder].ladder.tokens(turn.scale);
@@ -255,12 +267,16 @@ void Engine::Execute(const Turn& turn) {
       if (statuses[i].ok()) scheduler_.StepDone(group[i]);
     }
     // A step that failed says nothing about one that does not.
-    if (std::all_of(statuses.begin(), statuses.end(),
-                    [](const absl::Status& status) { return status.ok(); })) {
+    if (failed == 0) {
       costs_.RecordStep(turn.ladder, turn.scale, turn.branches,
                         static_cast<int>(tokens),
                         static_cast<int>(group.size()), took);
     }
+  }
+  if (failed < group.size()) {
+    watch_.OnSuccess();
+  } else {
+    watch_.OnFailure(clock_->Now());
   }
   for (std::size_t i = 0; i < group.size(); ++i) {
     const auto found = images_.find(group[i]);
@@ -311,6 +327,7 @@ void Engine::AfterScale(const ImageRef& ref, int scale) {
   request->usage.decode += took;
   observer_->OnStage(Stage::kDecode, took);
   if (!picture.ok()) {
+    watch_.OnFailure(clock_->Now());
     FailRequest(request, picture.status());
     return;
   }
@@ -387,6 +404,14 @@ void Engine::CountHeads(const cache::BlockLists& lists, int sign) {
           sign * lists.blocks_held({layer, head});
     }
   }
+}
+
+void Engine::OnModelHealth(const absl::Status& status) {
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    model_health_ = status;
+  }
+  observer_->OnModelHealth(status);
 }
 
 void Engine::Publish() {

@@ -39,6 +39,9 @@ class ForwardingObserver : public ServerObserver {
   void OnCharge(const std::string& tenant, double byte_seconds) override {
     next_->OnCharge(tenant, byte_seconds);
   }
+  void OnModelHealth(const absl::Status& status) override {
+    next_->OnModelHealth(status);
+  }
 
  private:
   ServerObserver* const next_;

@@ -44,6 +44,8 @@ const char* RefusalName(Refusal refusal) {
       return "deadline";
     case Refusal::kNeverFits:
       return "never_fits";
+    case Refusal::kModelUnwell:
+      return "model_unwell";
     case Refusal::kDraining:
       return "draining";
   }

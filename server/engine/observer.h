@@ -43,7 +43,14 @@ enum class EndCause { kClient, kDeadline, kStall, kShutdown, kFailure };
 const char* EndCauseName(EndCause cause);
 
 // Why a request was not taken.
-enum class Refusal { kQueueFull, kBytesFull, kDeadline, kNeverFits, kDraining };
+enum class Refusal {
+  kQueueFull,
+  kBytesFull,
+  kDeadline,
+  kNeverFits,
+  kDraining,
+  kModelUnwell
+};
 
 // "queue_full", "bytes_full", ...
 const char* RefusalName(Refusal refusal);
@@ -73,6 +80,8 @@ class ServerObserver {
   // Bytes held times seconds that a tenant was charged for a started image.
   virtual void OnCharge(const std::string& /*tenant*/,
                         double /*byte_seconds*/) {}
+  // The model cannot compute any more, for this reason; or, with OK, can again.
+  virtual void OnModelHealth(const absl::Status& /*status*/) {}
 };
 
 }  // namespace heatkv::server

@@ -96,6 +96,9 @@ inline constexpr Description kOldestWait = {
     "How long the first request of the queue has waited."};
 inline constexpr Description kDraining = {
     "heatkv_draining", "1 while the server takes no requests, else 0."};
+inline constexpr Description kModelUp = {
+    "heatkv_model_up",
+    "1 while the model can compute, 0 while it cannot and is tried again."};
 inline constexpr Description kBuild = {
     "heatkv_build_info",
     "1; the labels name the server's version, the model it serves, and the "

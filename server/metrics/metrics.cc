@@ -76,6 +76,7 @@ Metrics::Metrics(const MetricsOptions& options)
   waiting_bytes_ = MakeGauge(&registry_, metric::kWaitingBytes);
   oldest_wait_ = MakeGauge(&registry_, metric::kOldestWait);
   draining_ = MakeGauge(&registry_, metric::kDraining);
+  model_is_well_ = MakeGauge(&registry_, metric::kModelUp);
   MakeGauge(&registry_, metric::kBuild,
             {{"version", options.version},
              {"model", options.model},
@@ -125,7 +126,7 @@ void Metrics::RegisterKnownLabels(const MetricsOptions& options) {
   }
   for (const Refusal refusal :
        {Refusal::kQueueFull, Refusal::kBytesFull, Refusal::kDeadline,
-        Refusal::kNeverFits, Refusal::kDraining}) {
+        Refusal::kNeverFits, Refusal::kDraining, Refusal::kModelUnwell}) {
     refusals_->Add({{"reason", RefusalName(refusal)}});
   }
   for (const char* rpc : kRpcs) {
@@ -255,6 +256,7 @@ void Metrics::Update(const EngineStats& stats) const {
   waiting_bytes_->Set(static_cast<double>(stats.waiting_bytes));
   oldest_wait_->Set(absl::ToDoubleSeconds(stats.oldest_wait));
   draining_->Set(stats.draining ? 1 : 0);
+  model_is_well_->Set(stats.model_is_well ? 1 : 0);
 }
 
 std::vector<prometheus::MetricFamily> Metrics::Collect() const {

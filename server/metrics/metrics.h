@@ -95,6 +95,7 @@ class Metrics final : public ServerObserver, public prometheus::Collectable {
   prometheus::Gauge* waiting_bytes_;
   prometheus::Gauge* oldest_wait_;
   prometheus::Gauge* draining_;
+  prometheus::Gauge* model_is_well_;
 
   mutable std::mutex mutex_;  // guards source_, held while it runs
   std::function<EngineStats()> source_;

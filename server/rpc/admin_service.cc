@@ -20,17 +20,6 @@ constexpr int kMaxListed = 1 << 20;
 constexpr absl::Duration kInterval = absl::Seconds(1);
 constexpr absl::Duration kLeastInterval = absl::Milliseconds(100);
 
-// A status travels twice in headers of 8 KiB.
-constexpr std::size_t kMaxMessage = 3000;
-
-absl::Status Shortened(const absl::Status& status) {
-  const absl::string_view message = status.message();
-  if (message.size() <= kMaxMessage) return status;
-  return absl::Status(
-      status.code(), absl::StrCat(message.substr(0, kMaxMessage), "... and ",
-                                  message.size() - kMaxMessage, " bytes more"));
-}
-
 v1::FinishedRequest Describe(const EndedCall& ended) {
   const CallRecord& call = ended.call;
   v1::FinishedRequest proto;
@@ -78,7 +67,7 @@ grpc::ServerUnaryReactor* AdminService::Answer(
     std::function<absl::Status()> answer) {
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   workers_.Schedule([reactor, answer = std::move(answer)] {
-    reactor->Finish(ToGrpcStatus(Shortened(answer())));
+    reactor->Finish(ToGrpcStatus(answer()));
   });
   return reactor;
 }

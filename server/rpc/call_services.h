@@ -35,6 +35,9 @@ struct CallServices {
   absl::Duration heartbeat = absl::Seconds(10);
   absl::Duration stall_timeout = absl::Seconds(10);
   std::int64_t outbox_bytes = std::int64_t{8} << 20;
+  // While pictures of more bytes wait to be encoded, previews are left out and
+  // no further image is started: the model is faster than the encoders.
+  std::int64_t backlog_bytes = std::int64_t{64} << 20;
 };
 
 }  // namespace heatkv::server

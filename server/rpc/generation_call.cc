@@ -187,7 +187,8 @@ void GenerationCall::OnEvent(EngineEvent event) {
 
 bool GenerationCall::WantsMore() const {
   const std::lock_guard<std::mutex> lock(mutex_);
-  return outbox_.bytes() + writing_bytes_ <= services_->outbox_bytes;
+  return outbox_.bytes() + writing_bytes_ <= services_->outbox_bytes &&
+         services_->encoders->waiting_bytes() <= services_->backlog_bytes;
 }
 
 void GenerationCall::OnFinished(const absl::Status& status,
@@ -289,14 +290,19 @@ void GenerationCall::OnWritten(bool ok) {
 
 void GenerationCall::EncodeLater(int image, int scale, model::RgbImage picture,
                                  bool is_preview) {
-  const std::uint64_t place =
-      outbox_.Reserve(is_preview ? std::optional<int>(image) : std::nullopt,
-                      static_cast<std::int64_t>(picture.pixels.size()));
-  services_->encoders->Schedule([self = shared_from_this(), place, image, scale,
-                                 tier = tier_, picture = std::move(picture),
-                                 is_preview] {
-    self->Encode(place, image, scale, tier, picture, is_preview);
-  });
+  if (is_preview &&
+      services_->encoders->waiting_bytes() > services_->backlog_bytes) {
+    return;
+  }
+  const auto bytes = static_cast<std::int64_t>(picture.pixels.size());
+  const std::uint64_t place = outbox_.Reserve(
+      is_preview ? std::optional<int>(image) : std::nullopt, bytes);
+  services_->encoders->Schedule(
+      [self = shared_from_this(), place, image, scale, tier = tier_,
+       picture = std::move(picture), is_preview] {
+        self->Encode(place, image, scale, tier, picture, is_preview);
+      },
+      bytes);
 }
 
 void GenerationCall::Encode(std::uint64_t place, int image, int scale, int tier,

@@ -111,25 +111,27 @@ void GrpcServer::SetServing(const std::string& name, bool serving) {
 }
 
 bool GrpcServer::Shutdown(absl::Time deadline, absl::Duration grace) {
-  if (server_ == nullptr) return true;
-  // On a thread of its own, because it does not return while a call does not
-  // end.
-  std::promise<void> ended;
-  std::future<void> end = ended.get_future();
-  std::thread([server = std::move(server_), deadline,
-               ended = std::move(ended)]() mutable {
-    server->Shutdown(absl::ToChronoTime(deadline));
-    server->Wait();
-    server = nullptr;
-    ended.set_value();
-  }).detach();
+  if (server_ != nullptr) {
+    // On a thread of its own, because it does not return while a call does not
+    // end.
+    std::promise<void> ended;
+    ended_ = ended.get_future();
+    std::thread([server = std::move(server_), deadline,
+                 ended = std::move(ended)]() mutable {
+      server->Shutdown(absl::ToChronoTime(deadline));
+      server->Wait();
+      server = nullptr;
+      ended.set_value();
+    }).detach();
+  }
+  if (!ended_.valid()) return true;  // never started
   const absl::Duration patience =
       std::max(deadline - absl::Now(), absl::ZeroDuration()) + grace;
   if (patience > absl::Hours(24 * 365)) {
-    end.wait();
+    ended_.wait();
     return true;
   }
-  return end.wait_for(absl::ToChronoNanoseconds(patience)) ==
+  return ended_.wait_for(absl::ToChronoNanoseconds(patience)) ==
          std::future_status::ready;
 }
 

@@ -6,6 +6,7 @@
 #ifndef SERVER_RPC_GRPC_SERVER_H_
 #define SERVER_RPC_GRPC_SERVER_H_
 
+#include <future>
 #include <memory>
 #include <string>
 
@@ -43,8 +44,9 @@ class GrpcServer {
 
   // Takes no new call, lets those in flight end until `deadline`, cancels the
   // rest and waits for their ends, but not longer than `grace`.  Whether all
-  // ended.  If not (gRPC itself would wait for ever), calls are still using the
-  // service: it must be left as it is until the process exits.
+  // ended; a second call waits for what did not end in the first.  If not (gRPC
+  // itself would wait for ever), calls are still using the service: it must be
+  // left as it is until the process exits.
   bool Shutdown(absl::Time deadline, absl::Duration grace = absl::Seconds(2));
 
  private:
@@ -54,6 +56,7 @@ class GrpcServer {
   const std::string service_name_;
   std::unique_ptr<grpc::Server> server_;
   int port_ = 0;
+  std::future<void> ended_;  // of every call, once Shutdown was called
 };
 
 }  // namespace heatkv::server

@@ -1,6 +1,8 @@
 #include "server/rpc/job_book.h"
 
 #include <algorithm>
+#include <list>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "server/engine/retry_hint.h"
@@ -28,14 +30,15 @@ void JobBook::Sweep(absl::Time now) {
       [now](const Page& page) { return page.record->expires() <= now; });
 }
 
-bool JobBook::ForgetOldest() {
-  const auto oldest = std::min_element(
-      pages_.begin(), pages_.end(), [](const Page& a, const Page& b) {
-        return a.record->expires() < b.record->expires();
-      });
-  if (oldest == pages_.end() || !oldest->record->has_ended()) return false;
-  pages_.erase(oldest);
-  return true;
+std::vector<std::list<JobBook::Page>::iterator> JobBook::Ended() {
+  std::vector<std::list<Page>::iterator> ended;
+  for (auto page = pages_.begin(); page != pages_.end(); ++page) {
+    if (page->record->has_ended()) ended.push_back(page);
+  }
+  std::stable_sort(ended.begin(), ended.end(), [](auto a, auto b) {
+    return a->record->expires() < b->record->expires();
+  });
+  return ended;
 }
 
 absl::StatusOr<std::shared_ptr<JobRecord>> JobBook::Enter(
@@ -59,17 +62,26 @@ absl::StatusOr<std::shared_ptr<JobRecord>> JobBook::Enter(
                      " bytes, but at most ", options_.max_bytes,
                      " are kept; GenerateImageStream keeps none"));
   }
-  while (pages_.size() >= options_.max_jobs ||
-         Bytes() + job.most_bytes > options_.max_bytes) {
-    if (ForgetOldest()) continue;
+  // Whom to forget, those first that ended first; done only once it begins.
+  std::vector<std::list<Page>::iterator> ended = Ended();
+  std::size_t forgotten = 0;
+  std::int64_t bytes = Bytes();
+  while (pages_.size() - forgotten >= options_.max_jobs ||
+         bytes + job.most_bytes > options_.max_bytes) {
+    if (forgotten < ended.size()) {
+      bytes -= ended[forgotten++]->bytes();
+      continue;
+    }
     return WithRetryHint(
-        absl::ResourceExhaustedError(absl::StrCat(
-            pages_.size(), " jobs run, of at most ", options_.max_jobs,
-            ", and their pictures may take ", Bytes(), " bytes of at most ",
-            options_.max_bytes, "; this one may take ", job.most_bytes)),
+        absl::ResourceExhaustedError(
+            absl::StrCat(pages_.size() - forgotten, " jobs run, of at most ",
+                         options_.max_jobs, ", and their pictures may take ",
+                         bytes, " bytes of at most ", options_.max_bytes,
+                         "; this one may take ", job.most_bytes)),
         kRetryAfter);
   }
   if (!begin()) return std::shared_ptr<JobRecord>();
+  for (std::size_t i = 0; i < forgotten; ++i) pages_.erase(ended[i]);
   pages_.push_back({job.record, job.tenant, job.idempotency_key,
                     job.fingerprint, job.most_bytes});
   return job.record;

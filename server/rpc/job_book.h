@@ -17,6 +17,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -51,7 +52,7 @@ class JobBook {
   //   FailedPrecondition  the job alone has more bytes than are kept; both
   //                       numbers are named
   //   ResourceExhausted   jobs that run fill the book; carries a retry hint
-  // or null if `begin` was false.
+  // or null if `begin` was false.  Of these nothing is forgotten for it.
   absl::StatusOr<std::shared_ptr<JobRecord>> Enter(
       const NewJob& job, const std::function<bool()>& begin);
 
@@ -78,8 +79,8 @@ class JobBook {
 
   void Sweep(absl::Time now);
   std::int64_t Bytes() const;
-  // Forgets the job that ended first.  False if all run.
-  bool ForgetOldest();
+  // The jobs that have ended, those first that ended first.
+  std::vector<std::list<Page>::iterator> Ended();
 
   const JobOptions options_;
   const Clock* const clock_;

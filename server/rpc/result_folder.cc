@@ -1,6 +1,7 @@
 #include "server/rpc/result_folder.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -54,10 +55,33 @@ class ResultFile final : public StoredResult {
   const std::string path_;
 };
 
+// Held by one process at a time.  The system lets go of it if the process dies.
+class FolderLock {
+ public:
+  // Whether it could be had; otherwise errno says why not.
+  explicit FolderLock(const fs::path& folder)
+      : file_(open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)),
+        is_held_(file_ >= 0 && flock(file_, LOCK_EX | LOCK_NB) == 0) {}
+  FolderLock(FolderLock&& other) noexcept
+      : file_(std::exchange(other.file_, -1)), is_held_(other.is_held_) {}
+  FolderLock& operator=(FolderLock&&) = delete;
+  ~FolderLock() {
+    if (file_ >= 0) close(file_);
+  }
+
+  bool is_held() const { return is_held_; }
+
+ private:
+  int file_;
+  bool is_held_;
+};
+
 class ResultFolder final : public ResultStore {
  public:
-  ResultFolder(fs::path folder, FileWriter writer)
-      : folder_(std::move(folder)), writer_(std::move(writer)) {}
+  ResultFolder(fs::path folder, FolderLock lock, FileWriter writer)
+      : folder_(std::move(folder)),
+        lock_(std::move(lock)),
+        writer_(std::move(writer)) {}
 
   absl::StatusOr<std::shared_ptr<const StoredResult>> Put(
       const std::string& name, std::string bytes) override {
@@ -70,6 +94,7 @@ class ResultFolder final : public ResultStore {
 
  private:
   const fs::path folder_;
+  const FolderLock lock_;
   const FileWriter writer_;
 };
 
@@ -109,6 +134,12 @@ absl::StatusOr<std::unique_ptr<ResultStore>> OpenResultFolder(
   std::error_code error;
   fs::create_directories(folder, error);
   if (error) return unusable(error.message());
+  FolderLock lock(folder);
+  if (!lock.is_held()) {
+    return unusable(errno == EWOULDBLOCK
+                        ? "another server keeps its results there"
+                        : std::strerror(errno));
+  }
   for (fs::directory_iterator file(folder, error), end; !error && file != end;
        file.increment(error)) {
     const std::string name = file->path().filename();
@@ -127,7 +158,8 @@ absl::StatusOr<std::unique_ptr<ResultStore>> OpenResultFolder(
     return unusable(written.message());
   }
   unlink(probe.c_str());
-  return std::make_unique<ResultFolder>(folder, std::move(writer));
+  return std::make_unique<ResultFolder>(folder, std::move(lock),
+                                        std::move(writer));
 }
 
 }  // namespace heatkv::server

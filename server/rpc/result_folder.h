@@ -29,8 +29,9 @@ using FileWriter = std::function<absl::Status(const std::string& path,
 absl::Status WriteFileWhole(const std::string& path, absl::string_view bytes);
 
 // Makes the folder if there is none and removes files of earlier runs (named
-// "heatkv-*.result"); others are not touched.  One server a folder.  Fails with
-// InvalidArgument, naming folder and reason, if a file cannot be written there.
+// "heatkv-*.result"); others are not touched.  Fails with InvalidArgument,
+// naming folder and reason, if a file cannot be written there or another server
+// has the folder: one folder, one server, as long as the store lives.
 absl::StatusOr<std::unique_ptr<ResultStore>> OpenResultFolder(
     const std::string& folder, FileWriter writer = WriteFileWhole);
 

@@ -17,15 +17,21 @@ WorkerPool::~WorkerPool() {
   for (std::thread& thread : threads_) thread.join();
 }
 
-void WorkerPool::Schedule(std::function<void()> job) {
+void WorkerPool::Schedule(std::function<void()> job, std::int64_t bytes) {
   const std::lock_guard<std::mutex> lock(mutex_);
-  jobs_.push_back(std::move(job));
+  jobs_.push_back({std::move(job), bytes});
+  waiting_bytes_ += bytes;
   has_work_.notify_one();
+}
+
+std::int64_t WorkerPool::waiting_bytes() const {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return waiting_bytes_;
 }
 
 void WorkerPool::Work() {
   while (true) {
-    std::function<void()> job;
+    Job job;
     {
       std::unique_lock<std::mutex> lock(mutex_);
       has_work_.wait(lock, [this] { return stopping_ || !jobs_.empty(); });
@@ -33,7 +39,10 @@ void WorkerPool::Work() {
       job = std::move(jobs_.front());
       jobs_.pop_front();
     }
-    job();
+    job.run();
+    job.run = nullptr;
+    const std::lock_guard<std::mutex> lock(mutex_);
+    waiting_bytes_ -= job.bytes;
   }
 }
 

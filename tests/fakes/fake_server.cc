@@ -5,13 +5,22 @@
 // on everything that a real picture depends on (tests/fakes/fake_model.h).  It
 // needs no torch: for load and fault tests under sanitizers, and for clients
 // that want a server without a model.
+//
+//   --broken_while FILE   while the file exists, all that the model is asked
+//                         fails, as a device does that has gone
 
+#include <filesystem>
 #include <memory>
+#include <string>
 #include <utility>
 
+#include "absl/flags/flag.h"
 #include "absl/time/clock.h"
 #include "server/load_model.h"
 #include "tests/fakes/fake_model.h"
+
+ABSL_FLAG(std::string, broken_while, "",
+          "file; while it exists, all that the model is asked fails");
 
 namespace heatkv::server {
 
@@ -28,6 +37,19 @@ absl::StatusOr<std::unique_ptr<model::ImageModel>> LoadModel(
   script->step_cost = [](int scale, int) {
     return absl::Milliseconds(1 + scale);
   };
+  if (const std::string file = absl::GetFlag(FLAGS_broken_while);
+      !file.empty()) {
+    const auto attempt = [file] {
+      return std::filesystem::exists(file)
+                 ? absl::InternalError("the device is gone")
+                 : absl::OkStatus();
+    };
+    script->on_encode = [attempt](const std::string&) { return attempt(); };
+    script->on_step = [attempt](const std::string&, std::uint64_t, int) {
+      return attempt();
+    };
+    script->on_decode = [attempt](const std::string&) { return attempt(); };
+  }
   script->decode_cost = absl::Milliseconds(2);
   script->encode_cost = absl::Milliseconds(2);
   model::ModelSpec spec = plan.folder.spec;

@@ -65,8 +65,10 @@ def start(programs, model_folder, api, tmp_path):
     """Starts servers: start(config_text, flags...).  Stops what is left."""
     started = []
 
-    def start_one(config="", *flags, model=model_folder):
-        server = ServerProcess(programs, model, api, tmp_path, config, flags)
+    def start_one(config="", *flags, model=model_folder, program="heatkv_server"):
+        server = ServerProcess(
+            programs, model, api, tmp_path, config, flags, program
+        )
         started.append(server)
         server.await_ready()
         return server

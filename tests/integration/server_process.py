@@ -25,7 +25,9 @@ def poll(condition, seconds=30, what="the condition"):
 
 
 class ServerProcess:
-    def __init__(self, programs, model, api, folder, config, flags):
+    def __init__(
+        self, programs, model, api, folder, config, flags, program="heatkv_server"
+    ):
         name = f"server-{next(_numbers)}"
         self.api = api
         self.port_file = folder / f"{name}.ports"
@@ -35,7 +37,7 @@ class ServerProcess:
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(
                 [
-                    programs / "heatkv_server", f"--config={config_file}",
+                    programs / program, f"--config={config_file}",
                     f"--model={model}", "--listen=127.0.0.1:0",
                     "--metrics_listen=127.0.0.1:0", "--admin_listen=127.0.0.1:0",
                     f"--port_file={self.port_file}", *flags,

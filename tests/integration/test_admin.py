@@ -102,6 +102,7 @@ def test_draining_finishes_what_runs_and_can_be_taken_back(start):
     assert server.metrics()["heatkv_draining"] == 1
     error = refusal(lambda: server.generate(PROMPT))
     assert error.code() == grpc.StatusCode.UNAVAILABLE
+    assert "until it is undrained" in error.details()
     assert list(stream)[-1].WhichOneof("event") == "completed"
     assert server.metrics()['heatkv_refusals_total{reason="draining"}'] == 1
     server.admin.Undrain(pb.UndrainRequest())
@@ -109,6 +110,36 @@ def test_draining_finishes_what_runs_and_can_be_taken_back(start):
         assert status(channel, "heatkv.v1.ImageGeneration") == SERVING
     assert server.generate(PROMPT).images
     assert "event=not_serving reason=drain" in server.log.read_text()
+
+
+def test_a_device_that_fails_for_good_shows_in_health_until_it_is_back(
+    start, tmp_path
+):
+    broken = tmp_path / "broken"
+    server = start(
+        "", f"--broken_while={broken}", program="heatkv_fake_server"
+    )
+    assert server.generate(PROMPT).images
+    assert server.metrics()["heatkv_model_up"] == 1
+    broken.touch()
+    error = refusal(lambda: server.generate("another prompt"))
+    assert error.code() == grpc.StatusCode.INTERNAL
+    assert "the device is gone" in error.details()
+    for channel in (server.channel, server.admin_channel):
+        assert status(channel, "heatkv.v1.ImageGeneration") == NOT_SERVING
+    assert status(server.channel, "") == NOT_SERVING
+    error = refusal(lambda: server.generate(PROMPT))
+    assert error.code() == grpc.StatusCode.UNAVAILABLE
+    assert "the model cannot compute" in error.details()
+    metrics = server.metrics()
+    assert metrics["heatkv_model_up"] == 0
+    assert metrics['heatkv_refusals_total{reason="model_unwell"}'] == 1
+    broken.unlink()
+    poll(lambda: status(server.channel, "") == SERVING)
+    assert server.generate(PROMPT).images
+    log = server.log.read_text()
+    assert 'reason="the model cannot compute: the device is gone"' in log
+    assert 'reason="the model computes again"' in log
 
 
 def test_a_server_that_was_told_to_stop_cannot_be_undrained(start):

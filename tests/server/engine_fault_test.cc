@@ -195,5 +195,77 @@ TEST_F(EngineFaultTest, RandomFaultsLoseNothingOfAnybodyElse) {
   }
 }
 
+TEST_F(EngineFaultTest, AFaultThatIsTheRequestsOwnLeavesTheModelWell) {
+  MakeEngine(4);
+  script_->on_step = [](const std::string& prompt, std::uint64_t, int) {
+    return prompt == "bad" ? absl::InternalError("3 logits are not finite")
+                           : absl::OkStatus();
+  };
+  for (int i = 0; i < 5; ++i) {
+    const auto bad = Submit(Request("bad"));
+    RunUntilIdle();
+    EXPECT_EQ(bad->status->code(), absl::StatusCode::kInternal);
+  }
+  EXPECT_THAT(observer_.health, testing::IsEmpty());
+  EXPECT_TRUE(engine_->Stats().model_is_well);
+  const auto good = Submit(Request("good"));
+  RunUntilIdle();
+  EXPECT_TRUE(good->status->ok());
+}
+
+// A device that is gone fails whatever it is asked.
+TEST_F(EngineFaultTest, AModelThatCannotComputeTakesNothingUntilItCanAgain) {
+  MakeEngine(4);
+  bool is_gone = false;
+  script_->on_step = [&](const std::string&, std::uint64_t, int scale) {
+    if (scale == 2) is_gone = true;
+    return is_gone ? absl::InternalError("the device fell off the bus")
+                   : absl::OkStatus();
+  };
+  script_->on_encode = [&](const std::string&) {
+    return is_gone ? absl::InternalError("no device") : absl::OkStatus();
+  };
+  const auto a = Submit(Request("a"));
+  const auto b = Submit(Request("b"));
+  RunUntilIdle();
+  for (const auto& sink : {a, b}) {
+    EXPECT_EQ(sink->status->code(), absl::StatusCode::kInternal);
+    EXPECT_THAT(std::string(sink->status->message()),
+                HasSubstr("fell off the bus"));
+  }
+  ExpectEmptyPool();
+  ASSERT_EQ(observer_.health.size(), 1);
+  EXPECT_EQ(observer_.health[0].message(), "no device");
+  EXPECT_FALSE(engine_->Stats().model_is_well);
+
+  const auto refused =
+      engine_->Submit(Request("c"), std::make_shared<RecordingSink>());
+  EXPECT_EQ(refused.status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_THAT(std::string(refused.status().message()), HasSubstr("no device"));
+  EXPECT_EQ(observer_.refusals, std::vector{Refusal::kModelUnwell});
+  const auto estimate = engine_->EstimateRequest(Request("c"));
+  EXPECT_FALSE(estimate->admissible_now);
+  EXPECT_THAT(estimate->reason, HasSubstr("no device"));
+
+  // It is tried once a second, not more.
+  const int tried = script_->encodings;
+  for (int i = 0; i < 10; ++i) engine_->RunOnce();
+  EXPECT_EQ(script_->encodings, tried);
+  clock_.Advance(ModelWatch::kRetryEvery);
+  for (int i = 0; i < 10; ++i) engine_->RunOnce();
+  EXPECT_EQ(script_->encodings, tried + 1);
+
+  is_gone = false;
+  script_->on_step = nullptr;
+  clock_.Advance(ModelWatch::kRetryEvery);
+  engine_->RunOnce();
+  ASSERT_EQ(observer_.health.size(), 2);
+  EXPECT_TRUE(observer_.health[1].ok());
+  EXPECT_TRUE(engine_->Stats().model_is_well);
+  const auto next = Submit(Request("next"));
+  RunUntilIdle();
+  EXPECT_TRUE(next->status->ok());
+}
+
 }  // namespace
 }  // namespace heatkv::server

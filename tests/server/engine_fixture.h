@@ -68,6 +68,9 @@ class RecordingObserver final : public ServerObserver {
   void OnCharge(const std::string& tenant, double byte_seconds) override {
     charges[tenant] += byte_seconds;
   }
+  void OnModelHealth(const absl::Status& status) override {
+    health.push_back(status);
+  }
 
   std::vector<CallRecord> calls;
   int scales = 0;
@@ -76,6 +79,7 @@ class RecordingObserver final : public ServerObserver {
   std::vector<std::pair<EndCause, absl::Duration>> releases;
   std::vector<Refusal> refusals;
   std::map<std::string, double> charges;
+  std::vector<absl::Status> health;
   std::vector<std::pair<std::string, absl::StatusCode>> images;
 };
 

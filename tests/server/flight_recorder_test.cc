@@ -52,7 +52,8 @@ TEST(FlightRecorderTest, PassesEverythingOn) {
     void OnRelease(EndCause, absl::Duration) override { seen += "release "; }
     void OnRefusal(Refusal) override { seen += "refusal "; }
     void OnLowerTier() override { seen += "tier "; }
-    void OnCharge(const std::string&, double) override { seen += "charge"; }
+    void OnCharge(const std::string&, double) override { seen += "charge "; }
+    void OnModelHealth(const absl::Status&) override { seen += "health"; }
     std::string seen;
   };
   FakeClock clock;
@@ -68,8 +69,10 @@ TEST(FlightRecorderTest, PassesEverythingOn) {
   recorder.OnRefusal(Refusal::kDeadline);
   recorder.OnLowerTier();
   recorder.OnCharge("a", 1.0);
+  recorder.OnModelHealth(absl::InternalError("gone"));
   EXPECT_EQ(next.seen,
-            "call stage scale image step picture release refusal tier charge");
+            "call stage scale image step picture release refusal tier charge "
+            "health");
 }
 
 TEST(FlightRecorderTest, TakesCallsFromManyThreads) {

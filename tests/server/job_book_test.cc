@@ -127,6 +127,21 @@ TEST_F(JobBookTest, AJobThatDoesNotBeginLeavesNothingBehind) {
   EXPECT_NE(Enter(&book, Job("two", "key")), nullptr);
 }
 
+TEST_F(JobBookTest, AJobThatDoesNotBeginDrivesNobodyOut) {
+  JobBook book(Options(2), &clock_);
+  End(Enter(&book, Job("one")));
+  Enter(&book, Job("runs", "", 600));
+  ASSERT_TRUE(book.Enter(Job("two"), [] { return false; }).ok());
+  EXPECT_NE(book.Find("one"), nullptr);
+  // Nor does one for which there is no room even then.
+  EXPECT_EQ(
+      book.Enter(Job("three", "", 500), [] { return true; }).status().code(),
+      absl::StatusCode::kResourceExhausted);
+  EXPECT_NE(book.Find("one"), nullptr);
+  Enter(&book, Job("four"));
+  EXPECT_EQ(book.Find("one"), nullptr);
+}
+
 TEST_F(JobBookTest, EndedJobsMakeRoomTheOldestEndFirst) {
   JobBook book(Options(3), &clock_);
   const auto one = Enter(&book, Job("one"));

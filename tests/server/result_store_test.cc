@@ -71,6 +71,22 @@ TEST_F(ResultFolderTest, FilesOfEarlierRunsAreRemovedAndNoOthers) {
   EXPECT_THAT(Files(), ElementsAre("other.png"));
 }
 
+TEST_F(ResultFolderTest, AFolderIsOneServersAsLongAsItLives) {
+  auto first = OpenResultFolder(folder_);
+  ASSERT_TRUE(first.ok());
+  const auto result = (*first)->Put("job-0", "bytes");
+  ASSERT_TRUE(result.ok());
+  const auto second = OpenResultFolder(folder_);
+  EXPECT_EQ(second.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(
+      std::string(second.status().message()),
+      testing::AllOf(HasSubstr(folder_.string()), HasSubstr("another server")));
+  EXPECT_EQ(*(*result)->Read(), "bytes")
+      << "the first one's files were touched";
+  first->reset();
+  EXPECT_TRUE(OpenResultFolder(folder_).ok());
+}
+
 TEST_F(ResultFolderTest, AFolderThatCannotBeUsedIsNamed) {
   std::ofstream(folder_.string()) << "a file";
   const auto store = OpenResultFolder(folder_ / "inside");

@@ -1,5 +1,6 @@
 // Clients that read slowly, stop reading, or leave.
 
+#include <future>
 #include <string>
 #include <vector>
 
@@ -75,6 +76,60 @@ TEST_F(SlowReaderTest, ASlowReaderIsNotAStalledOne) {
   EXPECT_EQ(call->closed, 1);
   EXPECT_TRUE(call->end.ok());
   EXPECT_TRUE(call->events.back().has_completed());
+}
+
+// The encoder is a thread that the test holds up.
+TEST_F(SlowReaderTest, NoImageStartsWhileTheEncodersAreFarBehind) {
+  EngineOptions options;
+  options.scheduler.max_running_images = 1;
+  MakeEngine(10, options);
+  MakeServices();
+  services_.backlog_bytes = 1;
+  std::promise<void> go_on;
+  encoders_.Schedule([&] { go_on.get_future().wait(); });
+  v1::GenerateImageRequest request = Ask("cat");
+  request.mutable_previews()->add_scales(3);
+  const auto first = Call(request);
+  request.set_prompt("dog");
+  const auto second = Call(request);
+  RunUntilIdle();
+  EXPECT_GT(encoders_.waiting_bytes(), 1);
+  EXPECT_FALSE(second->WantsMore());
+  EXPECT_EQ(script_->steps.size(), 5) << "the second image was started";
+  EXPECT_GT(engine_->Stats().waiting_requests, 0);
+  go_on.set_value();
+  AwaitEncoders();
+  EXPECT_EQ(encoders_.waiting_bytes(), 0);
+  RunUntilIdle();
+  EXPECT_EQ(script_->steps.size(), 10);
+  AwaitEncoders();
+  for (const auto& call : {first, second}) {
+    call->ReadAll();
+    EXPECT_EQ(call->closed, 1);
+    EXPECT_TRUE(call->end.ok());
+  }
+}
+
+TEST_F(SlowReaderTest, APreviewIsLeftOutWhileTheEncodersAreFarBehind) {
+  MakeEngine(10);
+  MakeServices();
+  services_.backlog_bytes = 1;
+  std::promise<void> go_on;
+  encoders_.Schedule([&] { go_on.get_future().wait(); });
+  v1::GenerateImageRequest request = Ask("cat");
+  for (const int scale : {1, 2, 3, 4}) request.mutable_previews()->add_scales(scale);
+  const auto call = Call(request);
+  RunUntilIdle();
+  go_on.set_value();
+  AwaitEncoders();
+  call->ReadAll();
+  int previews = 0, images = 0;
+  for (const v1::GenerateImageEvent& event : call->events) {
+    previews += event.has_preview();
+    images += event.has_image();
+  }
+  EXPECT_EQ(previews, 1) << "the one that came before there was a backlog";
+  EXPECT_EQ(images, 1) << "images are never left out";
 }
 
 TEST_F(SlowReaderTest, NoFurtherImageStartsWhileTooMuchIsUnsent) {
