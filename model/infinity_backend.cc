@@ -40,6 +40,7 @@ class InfinityText : public EncodedText {
   explicit InfinityText(std::shared_ptr<const TextCondition> condition)
       : condition_(std::move(condition)) {}
   int tokens() const override { return condition_->tokens; }
+  std::int64_t bytes() const override { return condition_->bytes(); }
   const std::shared_ptr<const TextCondition>& condition() const {
     return condition_;
   }

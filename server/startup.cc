@@ -143,7 +143,8 @@ absl::StatusOr<std::unique_ptr<RunningServer>> RunningServer::Start(
       server->engine_,
       Engine::Create({.pool_blocks = plan.pool_blocks,
                       .scheduler = SchedulingOf(config, plan.pool_blocks),
-                      .cached_prompts = config.cached_prompts},
+                      .cached_prompts = config.cached_prompts,
+                      .cached_prompt_bytes = config.cached_prompt_bytes},
                      std::move(model), plan.book, &server->clock_,
                      server->health_.get()));
   server->metrics_->SetSource(

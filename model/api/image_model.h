@@ -32,6 +32,7 @@ class EncodedText {
  public:
   virtual ~EncodedText() = default;
   virtual int tokens() const = 0;  // end-of-sequence included
+  virtual std::int64_t bytes() const = 0;  // of the device's memory
 };
 
 struct SamplingKnobs {

@@ -9,6 +9,22 @@ constexpr double kTextNormEpsilon = 1e-6;
 
 }  // namespace
 
+std::int64_t TextCondition::bytes() const {
+  std::int64_t bytes = 0;
+  for (const at::Tensor& part :
+       {pooled, block_modulation, head_scale, head_shift}) {
+    bytes += static_cast<std::int64_t>(part.nbytes());
+  }
+  if (packed.defined()) {
+    return bytes + static_cast<std::int64_t>(packed.nbytes());
+  }
+  for (const TextKeysValues& layer : layers) {
+    bytes += static_cast<std::int64_t>(layer.keys.nbytes() +
+                                       layer.values.nbytes());
+  }
+  return bytes;
+}
+
 TextProjection TextProjection::Take(WeightStore& weights, int text_width,
                                     int width) {
   TextProjection result;

@@ -7,6 +7,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <cstdint>
 #include <vector>
 
 #include "model/infinity/attentive_pooling.h"
@@ -27,6 +28,8 @@ struct TextCondition {
   // On a GPU all layers in one piece, [layers, 2 (keys, values), tokens, heads,
   // head width], of which `layers` are views.
   at::Tensor packed;
+
+  std::int64_t bytes() const;
 };
 
 // The text-side weights of the transformer, outside its blocks.

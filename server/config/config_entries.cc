@@ -114,6 +114,7 @@ std::vector<ConfigEntry> ConfigEntries(const ServerConfig& c) {
        kLive},
       {"limits", "max_queued_bytes", BytesText(c.max_queued_bytes), kLive},
       {"limits", "cached_prompts", absl::StrCat(c.cached_prompts)},
+      {"limits", "cached_prompt_bytes", BytesText(c.cached_prompt_bytes)},
       {"limits", "max_request_time", DurationText(c.max_request_time)},
       {"", "drain_deadline", DurationText(c.drain_deadline)},
       {"", "heartbeat", DurationText(c.heartbeat)},

@@ -161,6 +161,7 @@ void ReadLimits(const YAML::Node& node, ServerConfig* config,
               &config->max_queued_requests);
   map.ReadBytes("max_queued_bytes", kOptional, &config->max_queued_bytes);
   map.ReadInt("cached_prompts", kOptional, 0, kMany, &config->cached_prompts);
+  map.ReadBytes("cached_prompt_bytes", kOptional, &config->cached_prompt_bytes);
   ReadTimeSpan(&map, "max_request_time", mistakes, &config->max_request_time);
   map.Finish();
 }

@@ -95,6 +95,7 @@ struct ServerConfig {
   // Peaks of all images that wait.
   std::int64_t max_queued_bytes = std::int64_t{16} << 30;
   int cached_prompts = 256;
+  std::int64_t cached_prompt_bytes = std::int64_t{256} << 20;
   // Of a call whose client set no deadline, or a later one.
   absl::Duration max_request_time = absl::Minutes(10);
 

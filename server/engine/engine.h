@@ -58,6 +58,7 @@ struct EngineOptions {
   // limit_blocks 0 means pool_blocks.
   SchedulerOptions scheduler;
   int cached_prompts = 256;
+  std::int64_t cached_prompt_bytes = std::int64_t{256} << 20;
 };
 
 enum class CancelCause { kClient, kStall };

@@ -14,13 +14,23 @@ std::shared_ptr<const model::EncodedText> PromptCache::Find(
 
 void PromptCache::Insert(const std::string& prompt,
                          std::shared_ptr<const model::EncodedText> text) {
-  if (capacity_ == 0 || by_prompt_.count(prompt) != 0) return;
-  if (entries_.size() == capacity_) {
-    by_prompt_.erase(entries_.back().prompt);
-    entries_.pop_back();
+  const std::int64_t bytes = text->bytes();
+  if (capacity_ == 0 || bytes > capacity_bytes_ ||
+      by_prompt_.contains(prompt)) {
+    return;
+  }
+  while (entries_.size() == capacity_ || bytes_ + bytes > capacity_bytes_) {
+    DropLast();
   }
   entries_.push_front({prompt, std::move(text)});
   by_prompt_[prompt] = entries_.begin();
+  bytes_ += bytes;
+}
+
+void PromptCache::DropLast() {
+  bytes_ -= entries_.back().text->bytes();
+  by_prompt_.erase(entries_.back().prompt);
+  entries_.pop_back();
 }
 
 }  // namespace heatkv::server

@@ -1,6 +1,8 @@
 // The prompts encoded last, so that a prompt asked for again (another seed,
-// another size) costs no text encoding.  Bounded by their number; the one used
-// longest ago leaves first.
+// another size) costs no text encoding.  Bounded by their number and by their
+// bytes on the device (0.26 MB a token for Infinity-2B on a GPU); the one used
+// longest ago leaves first.  What leaves lives on while images are made from
+// it.
 //
 // Not thread-safe: owned by the engine thread.
 
@@ -8,6 +10,7 @@
 #define SERVER_ENGINE_PROMPT_CACHE_H_
 
 #include <cstddef>
+#include <cstdint>
 #include <list>
 #include <memory>
 #include <string>
@@ -19,24 +22,32 @@ namespace heatkv::server {
 
 class PromptCache {
  public:
-  // `capacity` prompts; 0 keeps none.
-  explicit PromptCache(std::size_t capacity) : capacity_(capacity) {}
+  // At most `capacity` prompts of at most `capacity_bytes` together; 0 of
+  // either keeps none.
+  PromptCache(std::size_t capacity, std::int64_t capacity_bytes)
+      : capacity_(capacity), capacity_bytes_(capacity_bytes) {}
 
   // Null if `prompt` is not here; else it counts as used now.
   std::shared_ptr<const model::EncodedText> Find(const std::string& prompt);
 
-  // `text` is shared with the images being made from it.
+  // `text` is shared with the images being made from it.  One that is larger
+  // than all there may be is not kept, and nothing leaves for it.
   void Insert(const std::string& prompt,
               std::shared_ptr<const model::EncodedText> text);
 
   std::size_t size() const { return entries_.size(); }
+  std::int64_t bytes() const { return bytes_; }
 
  private:
   struct Entry {
     std::string prompt;
     std::shared_ptr<const model::EncodedText> text;
   };
-  std::size_t capacity_;
+  void DropLast();
+
+  const std::size_t capacity_;
+  const std::int64_t capacity_bytes_;
+  std::int64_t bytes_ = 0;
   std::list<Entry> entries_;  // the latest used first
   std::unordered_map<std::string, std::list<Entry>::iterator> by_prompt_;
 };

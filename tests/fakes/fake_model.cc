@@ -34,6 +34,7 @@ class FakeText final : public EncodedText {
  public:
   explicit FakeText(std::string prompt) : prompt(std::move(prompt)) {}
   int tokens() const override { return static_cast<int>(prompt.size()) + 1; }
+  std::int64_t bytes() const override { return 1000 * tokens(); }
 
   const std::string prompt;
 };

@@ -140,6 +140,7 @@ TEST(MemoryPlanTest, ATextsBytesAreThoseOfItsTensors) {
       bytes += layer.keys.nbytes() + layer.values.nbytes();
     }
     EXPECT_EQ(TextBytes(spec, tokens, false), bytes);
+    EXPECT_EQ(text.bytes(), bytes);
   }
   EXPECT_NEAR(TextBytes(Infinity2b().transformer, 50, true), 50 * 0.262e6, 1e5);
 }

@@ -182,6 +182,19 @@ TEST_F(EngineTest, EncodesAPromptOnceWhileItIsRemembered) {
   EXPECT_EQ(script_->encodings, 4);  // b left when c came
 }
 
+TEST_F(EngineTest, RemembersPromptsWithinTheirBytes) {
+  EngineOptions options;
+  // A fake text has 1000 bytes a character and 1000 more.
+  options.cached_prompt_bytes = 5000;
+  MakeEngine(1, options);
+  for (const char* prompt : {"a", "b", "a", "abcd", "a", "abcde", "abcde"}) {
+    Submit(Request(prompt));
+    RunUntilIdle();
+  }
+  // "a" and "b", then "abcd" alone, "a", and "abcde" every time.
+  EXPECT_EQ(script_->encodings, 6);
+}
+
 TEST_F(EngineTest, BytesOfAllHeadsAddUpToThePoolsUse) {
   MakeEngine(4);
   std::mt19937 random(7);

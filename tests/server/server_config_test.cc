@@ -40,7 +40,8 @@ TEST(ServerConfigTest, ReadsUnits) {
       "cache: {pool: 1.5 GiB, dtype: bfloat16}\n"
       "tiers: {low: 0.06, best: 1}\n"
       "default_tier: low\n"
-      "limits: {max_queued_bytes: 512MiB, max_request_time: 90s}\n"
+      "limits: {max_queued_bytes: 512MiB, max_request_time: 90s,\n"
+      "  cached_prompt_bytes: 3 MiB}\n"
       "drain_deadline: 2 min\nheartbeat: 250 ms\n"
       "stall_timeout: 3 s\noutbox_bytes: 64 KiB\n"
       "jobs: {max_jobs: 9, max_bytes: 2 MiB, keep_for: 1 h, folder: /j}\n",
@@ -53,6 +54,7 @@ TEST(ServerConfigTest, ReadsUnits) {
   EXPECT_EQ(config->tiers[0].budget.fraction(), 0.06);
   EXPECT_EQ(config->max_queued_bytes, std::int64_t{512} << 20);
   EXPECT_EQ(config->max_request_time, absl::Seconds(90));
+  EXPECT_EQ(config->cached_prompt_bytes, 3 << 20);
   EXPECT_EQ(config->drain_deadline, absl::Minutes(2));
   EXPECT_EQ(config->heartbeat, absl::Milliseconds(250));
   EXPECT_EQ(config->stall_timeout, absl::Seconds(3));
@@ -86,6 +88,7 @@ TEST(ServerConfigTest, WhatIsWrittenOutReadsBackAsItself) {
   config.pixel_classes = {"1M", "0.25M"};
   config.device = "cuda:1";
   config.max_images = 3;
+  config.cached_prompt_bytes = 54321;
   config.heartbeat = absl::Milliseconds(1500);
   config.admin_listen = "[::1]:0";
   config.log_level = "error";
