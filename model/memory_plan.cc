@@ -214,7 +214,8 @@ std::vector<MemoryAccount> PlanMemory(const ModelSpec& spec,
       LargestStep(spec, gpu, std::numeric_limits<int64_t>::max());
   const int64_t longest_text =
       TextBytes(transformer, transformer.text_max_length, gpu);
-  MemoryAccount device{.device = demand.device, .parts = {}};
+  MemoryAccount device;
+  device.device = demand.device;
   const auto add = [&](const char* name, int64_t bytes,
                        bool is_loaded = false) {
     device.parts.push_back({name, bytes, is_loaded});
@@ -246,12 +247,12 @@ std::vector<MemoryAccount> PlanMemory(const ModelSpec& spec,
   }
   std::vector<MemoryAccount> accounts = {std::move(device)};
   if (!demand.text_encoder_on_device) {
-    accounts.push_back(
-        {.device = "the host",
-         .parts = {{.name = "text encoder",
-                    .bytes = TextEncoderBytes(spec.text_encoder,
-                                              demand.host_text_bytes_per_value),
-                    .is_loaded = true}}});
+    MemoryAccount& host = accounts.emplace_back();
+    host.device = "cpu";
+    host.parts = {{.name = "text encoder",
+                   .bytes = TextEncoderBytes(spec.text_encoder,
+                                             demand.host_text_bytes_per_value),
+                   .is_loaded = true}};
   }
   return accounts;
 }

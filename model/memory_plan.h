@@ -31,8 +31,8 @@ struct MemoryDemand {
   int running_images = 1;
 };
 
-// The account of the model's device, and of the host if the text encoder is
-// there.
+// The account of the model's device, and of the "cpu" if only the text encoder
+// is there; without what is available.
 std::vector<MemoryAccount> PlanMemory(const ModelSpec& spec,
                                       const MemoryDemand& demand);
 

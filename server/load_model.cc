@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "model/infinity_backend.h"
+#include "model/memory_plan.h"
 
 namespace heatkv::server {
 namespace {
@@ -34,8 +35,28 @@ absl::StatusOr<std::string> FindTokenizer(const ServingPlan& plan) {
 }  // namespace
 
 absl::StatusOr<model::DeviceMemory> ReadDeviceMemory(
-    const ServerConfig& config) {
-  return model::InfinityBackend::ReadMemory(config.device);
+    const std::string& device) {
+  return model::InfinityBackend::ReadMemory(device);
+}
+
+absl::StatusOr<std::vector<model::MemoryAccount>> AccountForMemory(
+    const ServingPlan& plan) {
+  const ServerConfig& config = plan.config;
+  model::MemoryDemand demand;
+  demand.device = config.device;
+  demand.is_on_gpu = config.is_on_gpu();
+  demand.pool_bytes = plan.pool_blocks * plan.book->geometry().block_bytes();
+  demand.remembered_texts = config.cached_prompts;
+  demand.remembered_bytes = config.cached_prompt_bytes;
+  demand.running_images = config.max_running_images;
+  std::vector<model::MemoryAccount> accounts =
+      model::PlanMemory(plan.folder.spec, demand);
+  for (model::MemoryAccount& account : accounts) {
+    ASSIGN_OR_RETURN(const model::DeviceMemory memory,
+                     ReadDeviceMemory(account.device));
+    account.available = memory.available;
+  }
+  return accounts;
 }
 
 absl::StatusOr<std::unique_ptr<model::ImageModel>> LoadModel(

@@ -9,18 +9,24 @@
 #define SERVER_LOAD_MODEL_H_
 
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "model/api/device_memory.h"
 #include "model/api/image_model.h"
-#include "server/config/server_config.h"
+#include "model/api/memory_account.h"
 #include "server/serving_plan.h"
 
 namespace heatkv::server {
 
-// Of the device that `config` names, now.  Fails as the backend does.
-absl::StatusOr<model::DeviceMemory> ReadDeviceMemory(
-    const ServerConfig& config);
+// Of a device as the configuration names it, now.  Fails as the backend does.
+absl::StatusOr<model::DeviceMemory> ReadDeviceMemory(const std::string& device);
+
+// What `plan` needs of the memory of its device, and of the host if that holds
+// parts of the model as well, and what is available now.
+absl::StatusOr<std::vector<model::MemoryAccount>> AccountForMemory(
+    const ServingPlan& plan);
 
 // Fails as the backend does, naming the model's folder.
 absl::StatusOr<std::unique_ptr<model::ImageModel>> LoadModel(

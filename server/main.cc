@@ -213,8 +213,23 @@ absl::StatusOr<ServingPlan> MakePlan(const ServerConfig& config,
                                      StartFault* fault) {
   *fault = StartFault::kConfiguration;
   RETURN_IF_ERROR(Validate(config));
-  ASSIGN_OR_RETURN(const model::DeviceMemory memory, ReadDeviceMemory(config));
-  return MakeServingPlan(config, memory.total, fault);
+  ASSIGN_OR_RETURN(const model::DeviceMemory memory,
+                   ReadDeviceMemory(config.device));
+  ASSIGN_OR_RETURN(ServingPlan plan,
+                   MakeServingPlan(config, memory.total, fault));
+  *fault = StartFault::kConfiguration;
+  ASSIGN_OR_RETURN(plan.memory, AccountForMemory(plan));
+  return plan;
+}
+
+// What the pool holds, and what everything takes of the memory.
+std::string DescribePlan(const ServingPlan& plan) {
+  std::string text =
+      DescribeCapacity(plan.folder.spec, *plan.book, plan.pool_blocks);
+  for (const model::MemoryAccount& account : plan.memory) {
+    absl::StrAppend(&text, model::DescribeAccount(account), "\n");
+  }
+  return text;
 }
 
 int Run() {
@@ -224,10 +239,9 @@ int Run() {
   StartFault fault = StartFault::kConfiguration;
   absl::StatusOr<ServingPlan> plan = MakePlan(*config, &fault);
   if (!plan.ok()) return Fail(plan.status(), fault);
-  const std::string capacity =
-      DescribeCapacity(plan->folder.spec, *plan->book, plan->pool_blocks);
+  const std::string meaning = DescribePlan(*plan);
   if (absl::GetFlag(FLAGS_check_config)) {
-    std::printf("%s\n%s", ToYaml(*config).c_str(), capacity.c_str());
+    std::printf("%s\n%s", ToYaml(*config).c_str(), meaning.c_str());
     return 0;
   }
 
@@ -238,7 +252,7 @@ int Run() {
       "heatkv_server %s: gRPC on port %d, metrics on port %d, admin on port "
       "%d\n%s",
       HEATKV_VERSION, (*server)->port(), (*server)->metrics_port(),
-      (*server)->admin_port(), capacity.c_str());
+      (*server)->admin_port(), meaning.c_str());
   std::fflush(stdout);
   if (const std::string file = absl::GetFlag(FLAGS_port_file); !file.empty()) {
     const absl::Status written = WritePortFile(file, **server);

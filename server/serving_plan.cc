@@ -41,7 +41,8 @@ absl::StatusOr<ServingPlan> MakeServingPlan(const ServerConfig& config,
                      .folder = std::move(folder),
                      .left_out = std::move(offered.left_out),
                      .book = std::move(book),
-                     .pool_blocks = pool_blocks};
+                     .pool_blocks = pool_blocks,
+                     .memory = {}};
 }
 
 absl::StatusOr<std::shared_ptr<const ScheduleBook>> MakeScheduleBook(

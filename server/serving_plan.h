@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "model/api/memory_account.h"
 #include "server/config/server_config.h"
 #include "server/engine/schedule_book.h"
 #include "server/engine/scheduler.h"
@@ -29,9 +30,12 @@ struct ServingPlan {
   std::vector<std::string> left_out;  // see OfferedSizes
   std::shared_ptr<const ScheduleBook> book;
   std::int64_t pool_blocks = 0;
+  // The model's device first.
+  std::vector<model::MemoryAccount> memory;
 };
 
-// For a device with `device_bytes` of memory.  `fault` is set if it fails.
+// For a device with `device_bytes` of memory.  `memory` stays empty.  `fault`
+// is set if it fails.
 absl::StatusOr<ServingPlan> MakeServingPlan(const ServerConfig& config,
                                             std::int64_t device_bytes,
                                             StartFault* fault);

@@ -67,6 +67,7 @@ MetricsOptions MakeMetricsOptions(const ServingPlan& plan,
   options.version = version;
   options.model = plan.folder.spec.name;
   options.weights = weights;
+  options.memory = plan.memory;
   options.geometry = plan.book->geometry();
   for (const model::LadderSpec& ladder : plan.folder.spec.ladders) {
     options.scales = std::max(options.scales, ladder.ladder.num_scales());
@@ -93,6 +94,34 @@ class HealthObserver final : public ForwardingObserver {
   const std::function<void(const absl::Status&)> on_model_health_;
 };
 
+// Whether everything fits, before anything large is allocated.
+absl::Status CheckMemory(const ServingPlan& plan, EventLog* log) {
+  for (const model::MemoryAccount& account : plan.memory) {
+    log->Write(LogLevel::kInfo, "memory",
+               {{"device", account.device},
+                {"available_bytes", account.available},
+                {"needed_bytes", account.total()},
+                {"left_bytes", account.left()},
+                {"parts", model::DescribeParts(account.parts)}});
+    RETURN_IF_ERROR(model::CheckFits(account));
+  }
+  return absl::OkStatus();
+}
+
+// The same for what is still to come, with what is really left.
+absl::Status CheckMemoryOnceLoaded(const ServingPlan& plan, EventLog* log) {
+  for (const model::MemoryAccount& account : plan.memory) {
+    ASSIGN_OR_RETURN(const model::DeviceMemory memory,
+                     ReadDeviceMemory(account.device));
+    log->Write(LogLevel::kInfo, "memory_once_loaded",
+               {{"device", account.device},
+                {"available_bytes", memory.available},
+                {"needed_bytes", account.not_loaded()}});
+    RETURN_IF_ERROR(model::CheckRestFits(account, memory.available));
+  }
+  return absl::OkStatus();
+}
+
 AppliedConfig ToAdmin(ConfigOutcome outcome) {
   AppliedConfig config;
   for (ConfigDifference& change : outcome.changes) {
@@ -110,6 +139,8 @@ absl::StatusOr<std::unique_ptr<RunningServer>> RunningServer::Start(
     ServingPlan plan, const std::string& version,
     std::function<void(ServerConfig*)> command_line, EventLog* log,
     StartFault* fault) {
+  *fault = StartFault::kConfiguration;
+  RETURN_IF_ERROR(CheckMemory(plan, log));
   const absl::Time begin = absl::Now();
   *fault = StartFault::kModel;
   ASSIGN_OR_RETURN(std::unique_ptr<model::ImageModel> model, LoadModel(plan));
@@ -126,6 +157,7 @@ absl::StatusOr<std::unique_ptr<RunningServer>> RunningServer::Start(
   }
 
   *fault = StartFault::kConfiguration;
+  RETURN_IF_ERROR(CheckMemoryOnceLoaded(plan, log));
   const ServerConfig& config = plan.config;
   auto server = absl::WrapUnique(new RunningServer);
   server->log_ = log;

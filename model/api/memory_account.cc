@@ -43,8 +43,20 @@ std::string DescribeParts(const std::vector<MemoryPart>& parts) {
   });
 }
 
-absl::Status CheckFits(const MemoryAccount& account, std::int64_t available) {
-  return Check(account.parts, account.device, available);
+std::string DescribeAccount(const MemoryAccount& account) {
+  std::string text = absl::StrCat("memory of ", account.device, ": ",
+                                  DescribeParts(account.parts));
+  const std::string all = ReadableBytes(account.available);
+  if (account.left() < 0) {
+    return absl::StrCat(text, "; ", ReadableBytes(-account.left()),
+                        " more than the ", all, " that are available");
+  }
+  return absl::StrCat(text, "; left ", ReadableBytes(account.left()), " of ",
+                      all);
+}
+
+absl::Status CheckFits(const MemoryAccount& account) {
+  return Check(account.parts, account.device, account.available);
 }
 
 absl::Status CheckRestFits(const MemoryAccount& account,

@@ -25,10 +25,13 @@ struct MemoryPart {
 };
 
 struct MemoryAccount {
-  std::string device;  // "cuda:0"
+  std::string device;          // "cuda:0"
+  std::int64_t available = 0;  // before the model is loaded
   std::vector<MemoryPart> parts;
 
   std::int64_t total() const;
+  // Negative if the parts do not fit.
+  std::int64_t left() const { return available - total(); }
   // Of the parts that are still to come once the model is loaded.
   std::int64_t not_loaded() const;
 };
@@ -36,11 +39,16 @@ struct MemoryAccount {
 // "transformer 4.3 GiB, block pool 256.0 MiB".
 std::string DescribeParts(const std::vector<MemoryPart>& parts);
 
-// ResourceExhausted, naming every part and both totals, if `account` needs more
-// than the `available` bytes.
-absl::Status CheckFits(const MemoryAccount& account, std::int64_t available);
+// "memory of cuda:0: transformer 4.3 GiB, block pool 256.0 MiB; left 70.1 GiB
+// of 74.6 GiB".
+std::string DescribeAccount(const MemoryAccount& account);
 
-// The same for the parts that are still to come once the model is loaded.
+// ResourceExhausted, naming every part and both totals, if `account` needs more
+// than is available.
+absl::Status CheckFits(const MemoryAccount& account);
+
+// The same for the parts that are still to come once the model is loaded, when
+// `available` bytes are left.
 absl::Status CheckRestFits(const MemoryAccount& account,
                            std::int64_t available);
 

@@ -45,6 +45,11 @@ inline constexpr Description kPlanErrorBytes = {
     "Bytes in use minus the bytes that the schedules planned. Anything but 0 "
     "is a bug."};
 
+inline constexpr Description kMemoryPlannedBytes = {
+    "heatkv_memory_planned_bytes",
+    "What each part of the server was planned to take of a device's memory at "
+    "the start; part \"left\" is what nothing was planned for."};
+
 // Requests.
 inline constexpr Description kRequests = {
     "heatkv_requests_total",

@@ -70,6 +70,7 @@ Metrics::Metrics(const MetricsOptions& options)
                           ->Add({}, Buckets(metric::kFirstPictureBuckets))),
       lower_tier_(&MakeCounters(&registry_, metric::kLowerTier)->Add({})) {
   RegisterPool(options);
+  RegisterMemory(options);
   requests_running_ = MakeGauge(&registry_, metric::kRequestsRunning);
   images_running_ = MakeGauge(&registry_, metric::kImagesRunning);
   requests_waiting_ = MakeGauge(&registry_, metric::kRequestsWaiting);
@@ -111,6 +112,24 @@ void Metrics::RegisterPool(const MetricsOptions& options) {
   pool_high_water_ = MakeGauge(&registry_, metric::kPoolHighWaterBytes, gpu);
   pool_peak_sum_ = MakeGauge(&registry_, metric::kPoolPeakSumBytes, gpu);
   plan_error_ = MakeGauge(&registry_, metric::kPlanErrorBytes, gpu);
+}
+
+void Metrics::RegisterMemory(const MetricsOptions& options) {
+  auto& planned = prometheus::BuildGauge()
+                      .Name(metric::kMemoryPlannedBytes.name)
+                      .Help(metric::kMemoryPlannedBytes.help)
+                      .Register(registry_);
+  const auto add = [&](const std::string& device, const std::string& part,
+                       std::int64_t bytes) {
+    planned.Add({{"device", device}, {"part", part}})
+        .Set(static_cast<double>(bytes));
+  };
+  for (const model::MemoryAccount& account : options.memory) {
+    for (const model::MemoryPart& part : account.parts) {
+      add(account.device, part.name, part.bytes);
+    }
+    add(account.device, "left", account.left());
+  }
 }
 
 void Metrics::RegisterKnownLabels(const MetricsOptions& options) {

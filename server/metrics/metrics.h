@@ -57,6 +57,7 @@ class Metrics final : public ServerObserver, public prometheus::Collectable {
 
  private:
   void RegisterPool(const MetricsOptions& options);
+  void RegisterMemory(const MetricsOptions& options);
   void RegisterKnownLabels(const MetricsOptions& options);
   prometheus::Counter& Requests(const std::string& rpc, absl::StatusCode code,
                                 const std::string& tier);

@@ -16,6 +16,7 @@
 
 #include "absl/status/statusor.h"
 #include "cache/geometry.h"
+#include "model/api/memory_account.h"
 #include "server/engine/engine_stats.h"
 #include "server/engine/observer.h"
 
@@ -31,6 +32,7 @@ struct MetricsOptions {
   int scales = 0;                    // of the longest ladder
   std::vector<std::string> tiers;    // that requests may name
   std::vector<std::string> tenants;  // with series of their own
+  std::vector<model::MemoryAccount> memory;
 };
 
 class MetricsEndpoint {

@@ -24,7 +24,12 @@ ABSL_FLAG(std::string, broken_while, "",
 
 namespace heatkv::server {
 
-absl::StatusOr<model::DeviceMemory> ReadDeviceMemory(const ServerConfig&) {
+absl::StatusOr<std::vector<model::MemoryAccount>> AccountForMemory(
+    const ServingPlan&) {
+  return std::vector<model::MemoryAccount>();
+}
+
+absl::StatusOr<model::DeviceMemory> ReadDeviceMemory(const std::string&) {
   const std::int64_t bytes = std::int64_t{1} << 34;
   return model::DeviceMemory{.total = bytes, .available = bytes};
 }

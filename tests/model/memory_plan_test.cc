@@ -157,8 +157,8 @@ TEST(MemoryPlanTest, OneImageWithTheTextEncoderOnTheHostFitsEightGibibytes) {
   auto accounts = PlanMemory(Infinity2b(), demand);
   ASSERT_EQ(accounts.size(), 2);
   // Half a gibibyte for the driver's context.
-  EXPECT_TRUE(CheckFits(accounts[0], 15 * kGiB / 2).ok())
-      << CheckFits(accounts[0], 15 * kGiB / 2);
+  accounts[0].available = 15 * kGiB / 2;
+  EXPECT_TRUE(CheckFits(accounts[0]).ok()) << CheckFits(accounts[0]);
   EXPECT_EQ(accounts[1].parts.size(), 1);
   EXPECT_EQ(accounts[1].total(),
             TextEncoderBytes(Infinity2b().text_encoder, 2));
@@ -166,7 +166,8 @@ TEST(MemoryPlanTest, OneImageWithTheTextEncoderOnTheHostFitsEightGibibytes) {
   demand.text_encoder_on_device = true;
   accounts = PlanMemory(Infinity2b(), demand);
   ASSERT_EQ(accounts.size(), 1);
-  EXPECT_FALSE(CheckFits(accounts[0], 15 * kGiB / 2).ok());
+  accounts[0].available = 15 * kGiB / 2;
+  EXPECT_FALSE(CheckFits(accounts[0]).ok());
 }
 
 TEST(MemoryPlanTest, WhatDependsOnTheDemandFollowsIt) {
@@ -204,15 +205,25 @@ TEST(MemoryPlanTest, LargerLaddersNeedMore) {
 }
 
 TEST(MemoryAccountTest, WhatDoesNotFitIsToldPartByPartWithBothTotals) {
-  const MemoryAccount account = {
+  MemoryAccount account = {
       .device = "cuda:1",
+      .available = 0,
       .parts = {{.name = "transformer", .bytes = 4 * kGiB, .is_loaded = true},
                 {.name = "block pool", .bytes = kGiB / 2},
                 {.name = "staging", .bytes = 512}}};
   const std::int64_t total = 4 * kGiB + kGiB / 2 + 512;
   EXPECT_EQ(account.total(), total);
-  EXPECT_TRUE(CheckFits(account, total).ok());
-  const absl::Status status = CheckFits(account, total - 1);
+  account.available = total + 1024;
+  EXPECT_TRUE(CheckFits(account).ok());
+  EXPECT_EQ(DescribeAccount(account),
+            "memory of cuda:1: transformer 4.0 GiB, block pool 512.0 MiB, "
+            "staging 512 B; left 1.0 KiB of 4.5 GiB");
+  account.available = total;
+  EXPECT_TRUE(CheckFits(account).ok());
+  account.available = total - 1;
+  EXPECT_THAT(DescribeAccount(account),
+              HasSubstr("; 1 B more than the 4.5 GiB that are available"));
+  const absl::Status status = CheckFits(account);
   EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
   EXPECT_EQ(status.message(),
             "the memory of cuda:1 does not suffice: 4831838720 bytes (4.5 GiB) "
@@ -223,6 +234,7 @@ TEST(MemoryAccountTest, WhatDoesNotFitIsToldPartByPartWithBothTotals) {
 TEST(MemoryAccountTest, AfterLoadingOnlyTheRestMustFit) {
   const MemoryAccount account = {
       .device = "cpu",
+      .available = 0,
       .parts = {{.name = "transformer", .bytes = 4 * kGiB, .is_loaded = true},
                 {.name = "block pool", .bytes = 1000}}};
   EXPECT_EQ(account.not_loaded(), 1000);

@@ -46,6 +46,26 @@ TEST(MetricsTest, HasASeriesForEveryHeadBeforeAnythingHappens) {
                               "1\n"));
 }
 
+TEST(MetricsTest, ShowsWhatEveryPartWasPlannedToTake) {
+  MetricsOptions options = Options();
+  options.memory = {{.device = "cuda:0",
+                     .available = 100,
+                     .parts = {{.name = "transformer", .bytes = 60},
+                               {.name = "block pool", .bytes = 25}}},
+                    {.device = "cpu",
+                     .available = 10,
+                     .parts = {{.name = "text encoder", .bytes = 4}}}};
+  const std::string text = Text(Metrics(options));
+  for (const char* line : {"{device=\"cuda:0\",part=\"transformer\"} 60\n",
+                           "{device=\"cuda:0\",part=\"block pool\"} 25\n",
+                           "{device=\"cuda:0\",part=\"left\"} 15\n",
+                           "{device=\"cpu\",part=\"text encoder\"} 4\n",
+                           "{device=\"cpu\",part=\"left\"} 6\n"}) {
+    EXPECT_THAT(text,
+                HasSubstr(std::string("heatkv_memory_planned_bytes") + line));
+  }
+}
+
 TEST(MetricsTest, EachScrapeShowsTheEngineAsItIs) {
   Metrics metrics(Options());
   EngineStats stats;
