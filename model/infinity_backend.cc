@@ -210,8 +210,8 @@ class InfinityModel : public ImageModel {
           spec_.tokenizer.max_length));
     }
     return std::make_shared<const InfinityText>(
-        std::make_shared<const TextCondition>(
-            parts_.transformer->EncodeText(parts_.text_encoder->Encode(ids))));
+        std::make_shared<const TextCondition>(parts_.transformer->EncodeText(
+            parts_.text_encoder->Encode(ids).to(device_))));
   }
 
   absl::StatusOr<std::unique_ptr<ImageState>> Start(
@@ -379,23 +379,30 @@ absl::StatusOr<std::unique_ptr<ImageModel>> Load(
       .device = device,
       .dtype = at::kFloat,
       .matrix_dtype = device.is_cpu() ? at::kFloat : at::kBFloat16};
+  WeightStore::Options text_stored = stored;
+  if (options.text_encoder_on_cpu && !device.is_cpu()) {
+    text_stored.device = at::kCPU;
+    text_stored.matrix_dtype = T5Encoder::HelperDtype();
+  }
   std::uint64_t part = 0;  // each of the three has a seed of its own
-  const auto open = [&](const std::vector<std::string>& files)
-      -> absl::StatusOr<WeightStore> {
+  const auto open =
+      [&](const std::vector<std::string>& files,
+          const WeightStore::Options& how) -> absl::StatusOr<WeightStore> {
     if (!options.random_weights.has_value()) {
-      return OpenWeights(folder, files, stored);
+      return OpenWeights(folder, files, how);
     }
     return WeightStore::Random(*options.random_weights + part++,
-                               spec.transformer.depth, stored);
+                               spec.transformer.depth, how);
   };
-  ASSIGN_OR_RETURN(WeightStore text_weights, open(spec.text_encoder.files));
+  ASSIGN_OR_RETURN(WeightStore text_weights,
+                   open(spec.text_encoder.files, text_stored));
   ASSIGN_OR_RETURN(parts.text_encoder,
                    T5Encoder::Load(spec.text_encoder, std::move(text_weights)));
-  ASSIGN_OR_RETURN(WeightStore weights, open(spec.transformer.files));
+  ASSIGN_OR_RETURN(WeightStore weights, open(spec.transformer.files, stored));
   ASSIGN_OR_RETURN(
       parts.transformer,
       InfinityTransformer::Load(spec.transformer, std::move(weights)));
-  ASSIGN_OR_RETURN(WeightStore vae_weights, open(spec.vae.files));
+  ASSIGN_OR_RETURN(WeightStore vae_weights, open(spec.vae.files, stored));
   ASSIGN_OR_RETURN(parts.vae, VaeDecoder::Load(spec.vae, spec.transformer.bits,
                                                std::move(vae_weights)));
   const at::ScalarType cache_dtype =
@@ -413,6 +420,10 @@ absl::StatusOr<std::unique_ptr<ImageModel>> InfinityBackend::Create(
     const ModelSpec& spec, const std::string& folder, const Options& options) {
   return WithoutExceptions(absl::StrCat("loading the model in ", folder),
                            [&] { return Load(spec, folder, options); });
+}
+
+int InfinityBackend::HelperBytesPerWeight() {
+  return static_cast<int>(c10::elementSize(T5Encoder::HelperDtype()));
 }
 
 absl::StatusOr<DeviceMemory> InfinityBackend::ReadMemory(

@@ -46,6 +46,9 @@ absl::StatusOr<std::vector<model::MemoryAccount>> AccountForMemory(
   demand.device = config.device;
   demand.is_on_gpu = config.is_on_gpu();
   demand.pool_bytes = plan.pool_blocks * plan.book->geometry().block_bytes();
+  demand.text_encoder_on_device = !config.is_text_encoder_on_host();
+  demand.host_text_bytes_per_value =
+      model::InfinityBackend::HelperBytesPerWeight();
   demand.remembered_texts = config.cached_prompts;
   demand.remembered_bytes = config.cached_prompt_bytes;
   demand.running_images = config.max_running_images;
@@ -67,6 +70,7 @@ absl::StatusOr<std::unique_ptr<model::ImageModel>> LoadModel(
   options.cache_dtype = plan.config.cache_dtype_in_use() == CacheDtype::kFloat32
                             ? model::InfinityBackend::CacheDtype::kFloat32
                             : model::InfinityBackend::CacheDtype::kBFloat16;
+  options.text_encoder_on_cpu = plan.config.is_text_encoder_on_host();
   options.random_weights = plan.folder.random_weights;
   if (options.random_weights.has_value()) {
     ASSIGN_OR_RETURN(options.tokenizer, FindTokenizer(plan));

@@ -60,6 +60,14 @@ absl::StatusOr<std::unique_ptr<T5Encoder>> T5Encoder::Load(
   return encoder;
 }
 
+at::ScalarType T5Encoder::HelperDtype() {
+#if defined(__x86_64__)
+  return __builtin_cpu_supports("avx512bf16") ? at::kBFloat16 : at::kFloat;
+#else
+  return at::kFloat;
+#endif
+}
+
 at::Tensor T5Encoder::Encode(const std::vector<int>& ids) const {
   const at::Device device = embedding_.device();
   const auto tokens = static_cast<int>(ids.size());

@@ -1,7 +1,8 @@
 // The encoder of T5 1.1 / Flan-T5: token ids to text features (specification
 // section 1.1).  Pre-norm residual blocks, root-mean-square normalisation,
 // attention without 1/sqrt(d), one relative position bias shared by all layers,
-// gated GELU.  Always float32, because the residual stream overflows float16.
+// gated GELU.  The residual stream is always float32, because it overflows
+// float16; products are computed in the dtype of their weights.
 //
 // Only the prompt's own tokens are encoded: with the padding masked, as the
 // authors run it, the result is the same.
@@ -29,7 +30,12 @@ class T5Encoder {
   static absl::StatusOr<std::unique_ptr<T5Encoder>> Load(
       const TextEncoderSpec& spec, WeightStore weights);
 
-  // ids, each in [0, vocabulary) -> features [ids, width].
+  // Of matrices of an encoder on a CPU that helps a GPU, which computes in
+  // bfloat16 anyway: bfloat16 if the CPU has instructions for it, else float32.
+  static at::ScalarType HelperDtype();
+
+  // ids, each in [0, vocabulary) -> float32 features [ids, width], on the
+  // weights' device.
   at::Tensor Encode(const std::vector<int>& ids) const;
 
  private:

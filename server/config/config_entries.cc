@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "base/check.h"
 
 namespace heatkv::server {
 namespace {
@@ -63,6 +64,19 @@ std::string PoolText(const PoolSize& pool) {
              : BytesText(pool.bytes);
 }
 
+std::string PlaceText(TextEncoderDevice place) {
+  switch (place) {
+    case TextEncoderDevice::kAuto:
+      return "auto";
+    case TextEncoderDevice::kGpu:
+      return "gpu";
+    case TextEncoderDevice::kCpu:
+      return "cpu";
+  }
+  HEATKV_CHECK(false) << "no such place";
+  return "";
+}
+
 std::string DtypeText(std::optional<CacheDtype> dtype) {
   if (!dtype.has_value()) return "auto";
   return *dtype == CacheDtype::kFloat32 ? "float32" : "bfloat16";
@@ -86,6 +100,7 @@ std::vector<ConfigEntry> ConfigEntries(const ServerConfig& c) {
        c.pixel_classes.empty() ? "auto"
                                : Quoted(absl::StrJoin(c.pixel_classes, ", "))},
       {"", "device", Quoted(c.device)},
+      {"", "text_encoder", PlaceText(c.text_encoder)},
       {"", "threads", absl::StrCat(c.threads)},
       {"", "encoder_threads", absl::StrCat(c.encoder_threads)},
       {"cache", "pool", PoolText(c.pool), kLive},

@@ -190,6 +190,11 @@ void ReadModel(YamlMap* map, ServerConfig* config, YamlMistakes* mistakes) {
     }
   }
   map->ReadString("device", kOptional, &config->device);
+  int place = 0;
+  if (ReadChoice(map, "text_encoder", {"auto", "gpu", "cpu"}, mistakes,
+                 &place)) {
+    config->text_encoder = static_cast<TextEncoderDevice>(place);
+  }
   map->ReadInt("threads", kOptional, 0, 4096, &config->threads);
 }
 
@@ -352,6 +357,10 @@ absl::Status Validate(const ServerConfig& config) {
     mistakes.push_back(
         absl::StrCat("cache.dtype must be bfloat16 on a GPU (device \"",
                      config.device, "\"), but is float32"));
+  }
+  if (config.text_encoder == TextEncoderDevice::kGpu && !config.is_on_gpu()) {
+    mistakes.push_back(absl::StrCat("text_encoder is gpu, but device is \"",
+                                    config.device, "\""));
   }
   if (!config.tokenizer.empty() && !config.random_weights.has_value()) {
     mistakes.push_back(absl::StrCat(

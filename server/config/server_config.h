@@ -47,6 +47,9 @@ absl::StatusOr<std::vector<std::string>> ParsePixelClasses(
 
 enum class CacheDtype { kFloat32, kBfloat16 };
 
+// Auto: where the rest of the model is.
+enum class TextEncoderDevice { kAuto, kGpu, kCpu };
+
 // How many jobs are kept and for how long, running ones included.
 struct JobsConfig {
   int max_jobs = 256;
@@ -75,6 +78,7 @@ struct ServerConfig {
   // That are offered; none: the first and those that every tier fits.
   std::vector<std::string> pixel_classes;
   std::string device = "cpu";  // or "cuda" or "cuda:N"
+  TextEncoderDevice text_encoder = TextEncoderDevice::kAuto;
   int threads = 0;  // of the model; 0: as many as the machine has cores
 
   // Nothing: what the device is best at, see cache_dtype_in_use().
@@ -114,6 +118,10 @@ struct ServerConfig {
   static std::vector<TierSpec> DefaultTiers();
 
   bool is_on_gpu() const { return device != "cpu"; }
+  // On the CPU, while the rest of the model is on a GPU.
+  bool is_text_encoder_on_host() const {
+    return is_on_gpu() && text_encoder == TextEncoderDevice::kCpu;
+  }
   // By default float32 on the CPU; a GPU always has bfloat16.
   CacheDtype cache_dtype_in_use() const {
     return cache_dtype.value_or(is_on_gpu() ? CacheDtype::kBfloat16

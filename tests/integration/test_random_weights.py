@@ -97,6 +97,12 @@ def test_a_missing_tokenizer_is_named_with_what_to_do(programs, tmp_path):
     assert elsewhere.returncode == 2 and "nowhere" in elsewhere.stderr
 
 
+def test_a_text_encoder_on_the_cpu_beside_the_model_changes_no_byte(start):
+    picture_here = picture(serve(start, 1), seed=7).data
+    there = serve(start, 1, config=CONFIG + "text_encoder: cpu\n")
+    assert picture(there, seed=7).data == picture_here
+
+
 @pytest.mark.parametrize("seed", ["-1", "many", "1.5"])
 def test_what_is_no_seed_is_refused(programs, seed):
     result = run(programs, f"--model={TINY}", f"--random-weights={seed}")

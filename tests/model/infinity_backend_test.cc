@@ -114,6 +114,18 @@ TEST_F(InfinityBackendTest, TheSameRecipeGivesTheSamePixels) {
   EXPECT_NE(Finish({&other_image}).pixels, picture.pixels);
 }
 
+TEST_F(InfinityBackendTest, WhereTheTextEncoderIsChangesNothingOnOneDevice) {
+  Running here = Start("a red fox", 0, Knobs(1));
+  const RgbImage picture = Finish({&here});
+  auto other = InfinityBackend::Create(spec_, folder_.path(),
+                                       {.text_encoder_on_cpu = true});
+  ASSERT_TRUE(other.ok()) << other.status();
+  std::swap(model_, *other);
+  ASSERT_TRUE(model_->CreateArena(pool_.capacity()).ok());
+  Running there = Start("a red fox", 0, Knobs(1));
+  EXPECT_EQ(Finish({&there}).pixels, picture.pixels);
+}
+
 TEST_F(InfinityBackendTest, AnImageDoesNotDependOnItsCompany) {
   Running alone = Start("a red fox", 0, Knobs(1));
   const RgbImage picture = Finish({&alone});

@@ -53,6 +53,25 @@ TEST(T5EncoderTest, MatchesTheTransformersLibrary) {
   }
 }
 
+// As a CPU computes that helps a GPU.
+TEST(T5EncoderTest, InBfloat16TheFeaturesAreThoseOfFloat32ButForRounding) {
+  const auto load = [](at::ScalarType dtype) {
+    return *T5Encoder::Load(
+        GoldenSpec(),
+        *WeightStore::Open({"tests/golden/text/t5_weights.safetensors"},
+                           {.matrix_dtype = dtype}));
+  };
+  const auto encoder = load(at::kFloat);
+  const auto helper = load(at::kBFloat16);
+  const std::vector<int> ids = {5, 17, 159, 3, 88, 1};
+  const at::Tensor truth = encoder->Encode(ids);
+  const at::Tensor mine = helper->Encode(ids);
+  EXPECT_EQ(mine.scalar_type(), at::kFloat);
+  const double error = ((mine - truth).norm() / truth.norm()).item<double>();
+  EXPECT_GT(error, 0);
+  EXPECT_LT(error, 0.02);
+}
+
 TEST(T5EncoderTest, RefusesAnotherModelsWeights) {
   TextEncoderSpec spec = GoldenSpec();
   spec.layers = 1;

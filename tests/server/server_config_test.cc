@@ -87,6 +87,7 @@ TEST(ServerConfigTest, WhatIsWrittenOutReadsBackAsItself) {
   config.tokenizer = "models/default";
   config.pixel_classes = {"1M", "0.25M"};
   config.device = "cuda:1";
+  config.text_encoder = TextEncoderDevice::kCpu;
   config.max_images = 3;
   config.cached_prompt_bytes = 54321;
   config.heartbeat = absl::Milliseconds(1500);
@@ -117,7 +118,8 @@ TEST(ServerConfigTest, NamesAllMistakesAtOnce) {
       "default_tier, device, drain_deadline, encoder_threads, heartbeat, "
       "jobs, limits, listen, log_level, metrics_listen, model, "
       "outbox_bytes, pixel_classes, random_weights, reflection, scheduling, "
-      "stall_timeout, tenants, threads, tiers, tokenizer\n"
+      "stall_timeout, tenants, text_encoder, threads, tiers, "
+      "tokenizer\n"
       "c.yaml:4:15: limits.max_images must be a whole number from 1 to "
       "10, but is \"11\"\n"
       "c.yaml:5:15: cache.pool: \"256\" is not a size with its unit (B, "
@@ -167,6 +169,25 @@ TEST(ServerConfigTest, TheDeviceDecidesTheCachesDtypeUnlessTheFileDoes) {
             std::nullopt);
   EXPECT_THAT(MistakesOf("device: cuda\ncache: {dtype: float32}"),
               AllOf(HasSubstr("must be bfloat16"), HasSubstr("\"cuda\"")));
+}
+
+TEST(ServerConfigTest, TheTextEncoderIsWhereTheModelIsOrOnTheCpu) {
+  EXPECT_FALSE(ServerConfig().is_text_encoder_on_host());
+  const auto on_host = [](const char* yaml) {
+    const auto config = ParseServerConfig(yaml, "c.yaml");
+    EXPECT_TRUE(config.ok()) << config.status();
+    return config->is_text_encoder_on_host();
+  };
+  EXPECT_FALSE(on_host("device: cuda"));
+  EXPECT_FALSE(on_host("device: cuda\ntext_encoder: auto"));
+  EXPECT_FALSE(on_host("device: cuda\ntext_encoder: gpu"));
+  EXPECT_TRUE(on_host("device: cuda\ntext_encoder: cpu"));
+  EXPECT_FALSE(on_host("text_encoder: cpu"));  // it is there anyway
+  EXPECT_THAT(MistakesOf("text_encoder: gpu"),
+              HasSubstr("text_encoder is gpu, but device is \"cpu\""));
+  EXPECT_THAT(MistakesOf("text_encoder: host"),
+              HasSubstr("c.yaml:1:15: text_encoder must be auto, gpu or cpu, "
+                        "but is \"host\""));
 }
 
 TEST(ServerConfigTest, ReadsTheSeedOfRandomWeights) {
