@@ -9,11 +9,8 @@ table.  The JSON holds the device, the versions and every figure.
 """
 
 import argparse
-import datetime
 import json
-import os
 import pathlib
-import platform
 import statistics
 import subprocess
 import sys
@@ -23,6 +20,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tools"))
 from local_server import LocalServer  # noqa: E402
+from machine import machine  # noqa: E402
 PROMPTS = [
     "a red apple on a blue background",
     "three cats on a green background",
@@ -31,23 +29,6 @@ PROMPTS = [
     "a rocket on a black background",
     "two houses on a yellow background",
 ]
-
-
-def cpu_name() -> str:
-    for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.split(":", 1)[1].strip()
-    return platform.processor()
-
-
-def commit() -> str:
-    out = subprocess.run(
-        ["git", "describe", "--always", "--dirty"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
-    return out.stdout.strip()
 
 
 def run_batch(arguments, server, tier, pictures, parallel, first_seed):
@@ -161,16 +142,7 @@ def main():
 
     report = {
         "benchmark": "picture-cpu",
-        "device": cpu_name(),
-        "cores": len(os.sched_getaffinity(0)),
-        "system": platform.platform(),
-        "libtorch": next(
-            line.split()[0].split("==")[1]
-            for line in (ROOT / "tools/libtorch.txt").read_text().splitlines()
-            if line.startswith("torch==")
-        ),
-        "commit": commit(),
-        "date": datetime.date.today().isoformat(),
+        **machine(),
         "model": pathlib.Path(arguments.model).name,
         "pictures": arguments.pictures,
         "server_peak_resident_bytes": peak,

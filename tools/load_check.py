@@ -28,6 +28,7 @@ import time
 import urllib.request
 
 from local_server import LocalServer
+from machine import machine
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SEED = 20
@@ -311,6 +312,30 @@ def check(flags, server, capabilities, pool_bytes):
     if high_water > pool_bytes:
         print(f"the pool held {high_water - pool_bytes} bytes more than it has")
         plan_error = max(plan_error, high_water - pool_bytes)
+    if flags.json:
+        figures = {
+            "benchmark": "load-check",
+            **machine(),
+            "server": loaded["server"]["server_version"],
+            "model": loaded["server"]["models"][0]["name"],
+            "policy": flags.policy,
+            "requests": len(requests),
+            "cancelled": loaded["result"]["cancelled"],
+            "slow_readers": loaded["result"]["slow"],
+            "images_compared": compared,
+            "one_by_one_seconds": round(alone["result"]["wall_seconds"], 3),
+            "all_at_once_seconds": round(loaded["result"]["wall_seconds"], 3),
+            "pool_bytes": pool_bytes,
+            "high_water_bytes": high_water,
+            "most_peak_sum_bytes": int(sampler.most_planned),
+            "most_images_running": int(sampler.most_running),
+            "most_requests_waiting": int(sampler.most_waiting),
+            "lost": lost,
+            "wrong": wrong,
+            "leaked": leaked,
+            "plan_error": plan_error,
+        }
+        flags.json.write_text(json.dumps(figures, indent=2) + "\n")
     print(f"lost={lost} wrong={wrong} leaked={leaked} plan_error={plan_error}")
     return lost == wrong == leaked == plan_error == 0
 
@@ -326,6 +351,7 @@ def main():
     parser.add_argument("--cancel_share", type=float, default=0.2)
     parser.add_argument("--slow_share", type=float, default=0.1)
     parser.add_argument("--vanish_share", type=float, default=0.0)
+    parser.add_argument("--json", type=pathlib.Path, help="write the figures here")
     flags = parser.parse_args()
     flags.bin = flags.bin.resolve()
     for program in (flags.server, "heatkv"):
