@@ -9,6 +9,7 @@ heatkv_library(
     memory_plan.cc
     spec_rules.cc
     torch_exceptions.cc
+    warm_up.cc
     infinity/attentive_pooling.cc
     infinity/bit_probabilities.cc
     infinity/bit_source.cc

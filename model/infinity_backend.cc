@@ -5,6 +5,7 @@
 #include <c10/core/DeviceGuard.h>
 
 #include <cmath>
+#include <limits>
 #include <optional>
 #include <string_view>
 #include <type_traits>
@@ -26,10 +27,12 @@
 #include "model/torch_exceptions.h"
 #include "model/vae/decoder.h"
 #include "model/vae/pixels.h"
+#include "model/warm_up.h"
 #include "model/weights/weight_store.h"
 #if HEATKV_CUDA
 #include "model/cuda/group_step.h"
 #include "model/cuda/kernel_calls.h"
+#include "model/cuda/memory_report.h"
 #endif
 
 namespace heatkv::model {
@@ -100,6 +103,9 @@ absl::Status CheckKnobs(const SamplingKnobs& knobs, int num_scales) {
   return absl::OkStatus();
 }
 
+// Of the largest scale that is computed to warm up a CPU.
+constexpr std::int64_t kCpuWarmTokens = 16;
+
 // The backend proper.  Every public method is a shell of WithoutExceptions
 // around the private method that does the work.
 class InfinityModel : public ImageModel {
@@ -112,10 +118,11 @@ class InfinityModel : public ImageModel {
   };
 
   InfinityModel(const ModelSpec& spec, at::Device device,
-                at::ScalarType cache_dtype, Parts parts)
+                at::ScalarType cache_dtype, bool warms_up, Parts parts)
       : spec_(spec),
         device_(device),
         cache_dtype_(cache_dtype),
+        warms_up_(warms_up),
         parts_(std::move(parts)) {
 #if HEATKV_CUDA
     if (device_.is_cuda()) group_.emplace(parts_.transformer.get());
@@ -135,6 +142,21 @@ class InfinityModel : public ImageModel {
   absl::Status CreateArena(std::int64_t blocks) override {
     return OnDevice("creating the cache arena",
                     [&] { return AllocateArena(blocks); });
+  }
+
+  absl::Status WarmUp() override {
+    if (!warms_up_) return absl::OkStatus();
+    // The longest text, because recorded steps have room for the texts that
+    // they were recorded with.
+    const bool is_cpu = device_.is_cpu();
+    const std::vector<int> ids(is_cpu ? 1 : spec_.tokenizer.max_length,
+                               Tokenizer::kEndOfSequence);
+    ASSIGN_OR_RETURN(const std::shared_ptr<const EncodedText> text,
+                     OnDevice("warming up", [&] { return EncodeIds(ids); }));
+    return model::WarmUp(
+        *this, text,
+        is_cpu ? kCpuWarmTokens : std::numeric_limits<std::int64_t>::max(),
+        /*decodes=*/!is_cpu);
   }
 
   absl::StatusOr<int> CountTokens(std::string_view prompt) const override {
@@ -209,6 +231,11 @@ class InfinityModel : public ImageModel {
           "the prompt has ", ids.size(), " tokens; the model reads at most ",
           spec_.tokenizer.max_length));
     }
+    return EncodeIds(ids);
+  }
+
+  absl::StatusOr<std::shared_ptr<const EncodedText>> EncodeIds(
+      const std::vector<int>& ids) {
     return std::make_shared<const InfinityText>(
         std::make_shared<const TextCondition>(parts_.transformer->EncodeText(
             parts_.text_encoder->Encode(ids).to(device_))));
@@ -302,6 +329,7 @@ class InfinityModel : public ImageModel {
   ModelSpec spec_;
   at::Device device_;
   at::ScalarType cache_dtype_;
+  bool warms_up_;
   Parts parts_;
   ReferenceAttention attention_;
 #if HEATKV_CUDA
@@ -410,8 +438,12 @@ absl::StatusOr<std::unique_ptr<ImageModel>> Load(
               options.cache_dtype == InfinityBackend::CacheDtype::kBFloat16
           ? at::kBFloat16
           : at::kFloat;
+#if HEATKV_CUDA
+  // What tensors were converted from.
+  if (device.is_cuda()) ReleaseUnusedMemory();
+#endif
   return std::make_unique<InfinityModel>(spec, device, cache_dtype,
-                                         std::move(parts));
+                                         options.warm_up, std::move(parts));
 }
 
 }  // namespace

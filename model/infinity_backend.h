@@ -40,6 +40,9 @@ class InfinityBackend {
     // copies what the transformer needs of them to the device.  Saves the
     // encoder's 2.4 GB of a GPU's memory with Infinity-2B.
     bool text_encoder_on_cpu = false;
+    // WarmUp: on a GPU two images of the first ladder, on the CPU their first
+    // scales; or nothing.
+    bool warm_up = true;
     // The file of the tokenizer; empty: the one in `folder` that the spec
     // names.
     std::string tokenizer = "";

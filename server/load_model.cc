@@ -71,6 +71,7 @@ absl::StatusOr<std::unique_ptr<model::ImageModel>> LoadModel(
                             ? model::InfinityBackend::CacheDtype::kFloat32
                             : model::InfinityBackend::CacheDtype::kBFloat16;
   options.text_encoder_on_cpu = plan.config.is_text_encoder_on_host();
+  options.warm_up = plan.config.warm_up;
   options.random_weights = plan.folder.random_weights;
   if (options.random_weights.has_value()) {
     ASSIGN_OR_RETURN(options.tokenizer, FindTokenizer(plan));

@@ -122,6 +122,27 @@ absl::Status CheckMemoryOnceLoaded(const ServingPlan& plan, EventLog* log) {
   return absl::OkStatus();
 }
 
+// Until nothing is left that only a first request would do.
+absl::Status AwaitWarm(const ServingPlan& plan, const Engine& engine,
+                       EventLog* log) {
+  const absl::Time begin = absl::Now();
+  if (const absl::Status warm = engine.AwaitWarm(); !warm.ok()) {
+    return absl::Status(warm.code(), absl::StrCat("the model cannot compute: ",
+                                                  warm.message()));
+  }
+  log->Write(LogLevel::kInfo, "warm",
+             {{"seconds", absl::ToDoubleSeconds(absl::Now() - begin)}});
+  for (const model::MemoryAccount& account : plan.memory) {
+    ASSIGN_OR_RETURN(const model::DeviceMemory memory,
+                     ReadDeviceMemory(account.device));
+    log->Write(LogLevel::kInfo, "memory_once_warm",
+               {{"device", account.device},
+                {"available_bytes", memory.available},
+                {"planned_left_bytes", account.left()}});
+  }
+  return absl::OkStatus();
+}
+
 AppliedConfig ToAdmin(ConfigOutcome outcome) {
   AppliedConfig config;
   for (ConfigDifference& change : outcome.changes) {
@@ -182,6 +203,7 @@ absl::StatusOr<std::unique_ptr<RunningServer>> RunningServer::Start(
   server->metrics_->SetSource(
       [engine = server->engine_.get()] { return engine->Stats(); });
   server->engine_->Start();
+  RETURN_IF_ERROR(AwaitWarm(plan, *server->engine_, log));
   ASSIGN_OR_RETURN(
       server->interface_,
       PublicInterface::Start(MakeInterfaceOptions(config, version, weights),

@@ -89,6 +89,12 @@ class ImageModel {
   // Fails with ResourceExhausted, naming both byte counts, if it does not fit.
   virtual absl::Status CreateArena(std::int64_t blocks) = 0;
 
+  // Computes something of what requests will ask for, so that no request is the
+  // first.  Called once, after CreateArena and before any image, by the thread
+  // that makes all later calls: libraries keep some of their state by thread.
+  // Fails if the model cannot compute.
+  virtual absl::Status WarmUp() { return absl::OkStatus(); }
+
   // Number of pieces of `prompt`, the end-of-sequence piece included, before
   // any truncation.  The one method that any thread may call at any time.
   virtual absl::StatusOr<int> CountTokens(std::string_view prompt) const = 0;

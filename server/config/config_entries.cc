@@ -101,6 +101,7 @@ std::vector<ConfigEntry> ConfigEntries(const ServerConfig& c) {
                                : Quoted(absl::StrJoin(c.pixel_classes, ", "))},
       {"", "device", Quoted(c.device)},
       {"", "text_encoder", PlaceText(c.text_encoder)},
+      {"", "warm_up", c.warm_up ? "true" : "false"},
       {"", "threads", absl::StrCat(c.threads)},
       {"", "encoder_threads", absl::StrCat(c.encoder_threads)},
       {"cache", "pool", PoolText(c.pool), kLive},

@@ -195,6 +195,7 @@ void ReadModel(YamlMap* map, ServerConfig* config, YamlMistakes* mistakes) {
                  &place)) {
     config->text_encoder = static_cast<TextEncoderDevice>(place);
   }
+  map->ReadBool("warm_up", kOptional, &config->warm_up);
   map->ReadInt("threads", kOptional, 0, 4096, &config->threads);
 }
 

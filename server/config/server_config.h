@@ -79,7 +79,8 @@ struct ServerConfig {
   std::vector<std::string> pixel_classes;
   std::string device = "cpu";  // or "cuda" or "cuda:N"
   TextEncoderDevice text_encoder = TextEncoderDevice::kAuto;
-  int threads = 0;  // of the model; 0: as many as the machine has cores
+  bool warm_up = true;  // the model, before the server is ready
+  int threads = 0;      // of the model; 0: as many as the machine has cores
 
   // Nothing: what the device is best at, see cache_dtype_in_use().
   std::optional<CacheDtype> cache_dtype;

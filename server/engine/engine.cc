@@ -104,7 +104,21 @@ Engine::~Engine() {
 
 void Engine::Start() {
   HEATKV_CHECK(!thread_.joinable());
-  thread_ = std::thread([this] { Loop(); });
+  thread_ = std::thread([this] {
+    absl::Status status = model_->WarmUp();
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      warm_up_ = std::move(status);
+    }
+    is_warm_.notify_all();
+    Loop();
+  });
+}
+
+absl::Status Engine::AwaitWarm() const {
+  std::unique_lock<std::mutex> lock(mutex_);
+  is_warm_.wait(lock, [this] { return warm_up_.has_value(); });
+  return *warm_up_;
 }
 
 absl::StatusOr<ScheduledRequest> Engine::Describe(

@@ -27,6 +27,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -81,8 +82,11 @@ class Engine {
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
 
-  // Starts the engine's thread.  Once.
+  // Starts the engine's thread, which has the model warm up first.  Once.
   void Start();
+
+  // After Start: waits until the model has warmed up, and how that went.
+  absl::Status AwaitWarm() const;
 
   // One turn of the loop on the caller's thread, instead of Start (tests,
   // simulations): ends what is over, admits, computes one scale of one image.
@@ -207,6 +211,8 @@ class Engine {
   mutable std::mutex mutex_;
   std::condition_variable has_work_;
   mutable std::condition_variable is_idle_;
+  mutable std::condition_variable is_warm_;
+  std::optional<absl::Status> warm_up_;  // once it is over
   std::shared_ptr<const ScheduleBook> schedules_;
   Scheduler scheduler_;
   StepCosts costs_;

@@ -172,6 +172,10 @@ absl::Status FakeModel::CreateArena(std::int64_t blocks) {
   return absl::OkStatus();
 }
 
+absl::Status FakeModel::WarmUp() {
+  return script_->on_warm_up ? script_->on_warm_up() : absl::OkStatus();
+}
+
 absl::StatusOr<int> FakeModel::CountTokens(std::string_view prompt) const {
   return static_cast<int>(prompt.size()) + 1;
 }

@@ -34,6 +34,7 @@ class FakeModel final : public ImageModel {
     // Called with prompt, seed and scale before each step; may fail it.
     std::function<absl::Status(const std::string&, std::uint64_t, int)> on_step;
     std::function<absl::Status(const std::string&)> on_encode;
+    std::function<absl::Status()> on_warm_up;
     std::function<absl::Status(const std::string&)> on_decode;
 
     // Told how long everything took: a test turns its clock by it.
@@ -68,6 +69,7 @@ class FakeModel final : public ImageModel {
   const ModelSpec& spec() const override { return spec_; }
   cache::CacheGeometry cache_geometry() const override;
   absl::Status CreateArena(std::int64_t blocks) override;
+  absl::Status WarmUp() override;
   // One token a byte, and one for the end.
   absl::StatusOr<int> CountTokens(std::string_view prompt) const override;
   absl::StatusOr<std::shared_ptr<const EncodedText>> EncodeText(

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "model/warm_up.h"
 #include "tests/model/cached_image.h"
 #include "tests/model/random_model.h"
 
@@ -112,6 +113,38 @@ TEST_F(InfinityBackendTest, TheSameRecipeGivesTheSamePixels) {
   second_image.image = 1;
   Running other_image = Start("a red fox", 0, second_image);
   EXPECT_NE(Finish({&other_image}).pixels, picture.pixels);
+}
+
+TEST_F(InfinityBackendTest, WarmingUpChangesNoPicture) {
+  Running cold = Start("a red fox", 0, Knobs(1));
+  const RgbImage picture = Finish({&cold});
+  ASSERT_TRUE(model_->WarmUp().ok()) << model_->WarmUp();
+  Running warm = Start("a red fox", 0, Knobs(1));
+  EXPECT_EQ(Finish({&warm}).pixels, picture.pixels);
+}
+
+TEST_F(InfinityBackendTest, WarmingUpComputesUnlessTheOptionsForbid) {
+  // Without an arena nothing can be computed.
+  for (const bool warm_up : {true, false}) {
+    auto other =
+        InfinityBackend::Create(spec_, folder_.path(), {.warm_up = warm_up});
+    ASSERT_TRUE(other.ok()) << other.status();
+    EXPECT_EQ((*other)->WarmUp().ok(), !warm_up);
+  }
+}
+
+// What a GPU does: all scales, and the pictures.
+TEST_F(InfinityBackendTest, AWholeWarmUpTouchesNoBlock) {
+  Running running = Start("a red fox", 0, Knobs(1));
+  Running again = Start("a red fox", 0, Knobs(1));
+  const RgbImage picture = Finish({&again});
+  for (int scale = 0; scale < 6; ++scale) {
+    ASSERT_TRUE(Step({&running}).ok());
+    const absl::Status status =
+        WarmUp(*model_, *model_->EncodeText("x"), /*most_tokens=*/1000, true);
+    ASSERT_TRUE(status.ok()) << status;
+  }
+  EXPECT_EQ(model_->Decode(*running.state)->pixels, picture.pixels);
 }
 
 TEST_F(InfinityBackendTest, WhereTheTextEncoderIsChangesNothingOnOneDevice) {

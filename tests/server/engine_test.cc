@@ -49,7 +49,8 @@ TEST_F(EngineTest, HoldsExactlyWhatTheTrajectorySaysAtEveryScale) {
       const auto sink = Submit(request);
       RunUntilIdle();
       const cache::Trajectory& trajectory =
-          *engine_->schedules()->plan(0, tier).trajectory(guidance == 1 ? 1 : 2);
+          *engine_->schedules()->plan(0, tier).trajectory(guidance == 1 ? 1
+                                                                        : 2);
       const auto scales = sink->All<ScaleDoneEvent>();
       ASSERT_EQ(scales.size(), 5);
       for (int s = 0; s < 5; ++s) {
@@ -180,6 +181,34 @@ TEST_F(EngineTest, EncodesAPromptOnceWhileItIsRemembered) {
     RunUntilIdle();
   }
   EXPECT_EQ(script_->encodings, 4);  // b left when c came
+}
+
+TEST_F(EngineTest, WarmsTheModelUpOnItsOwnThreadBeforeAnyRequest) {
+  std::thread::id warmed_by;
+  script_->on_warm_up = [&] {
+    warmed_by = std::this_thread::get_id();
+    EXPECT_TRUE(script_->steps.empty());
+    return absl::OkStatus();
+  };
+  MakeEngine(1);
+  std::thread::id encoded_by;
+  script_->on_encode = [&](const std::string&) {
+    encoded_by = std::this_thread::get_id();
+    return absl::OkStatus();
+  };
+  Submit(Request("a"));
+  engine_->Start();
+  EXPECT_TRUE(engine_->AwaitWarm().ok());
+  EXPECT_TRUE(engine_->AwaitIdle(absl::Seconds(30)));
+  EXPECT_NE(warmed_by, std::this_thread::get_id());
+  EXPECT_EQ(warmed_by, encoded_by);
+}
+
+TEST_F(EngineTest, SaysWhyTheModelDidNotWarmUp) {
+  script_->on_warm_up = [] { return absl::InternalError("too cold"); };
+  MakeEngine(1);
+  engine_->Start();
+  EXPECT_EQ(engine_->AwaitWarm(), absl::InternalError("too cold"));
 }
 
 TEST_F(EngineTest, RemembersPromptsWithinTheirBytes) {

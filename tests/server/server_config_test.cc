@@ -87,6 +87,7 @@ TEST(ServerConfigTest, WhatIsWrittenOutReadsBackAsItself) {
   config.tokenizer = "models/default";
   config.pixel_classes = {"1M", "0.25M"};
   config.device = "cuda:1";
+  config.warm_up = false;
   config.text_encoder = TextEncoderDevice::kCpu;
   config.max_images = 3;
   config.cached_prompt_bytes = 54321;
@@ -119,7 +120,7 @@ TEST(ServerConfigTest, NamesAllMistakesAtOnce) {
       "jobs, limits, listen, log_level, metrics_listen, model, "
       "outbox_bytes, pixel_classes, random_weights, reflection, scheduling, "
       "stall_timeout, tenants, text_encoder, threads, tiers, "
-      "tokenizer\n"
+      "tokenizer, warm_up\n"
       "c.yaml:4:15: limits.max_images must be a whole number from 1 to "
       "10, but is \"11\"\n"
       "c.yaml:5:15: cache.pool: \"256\" is not a size with its unit (B, "
