@@ -2,8 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <bit>
-#include <cmath>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -16,6 +16,9 @@
 
 namespace heatkv::model {
 namespace {
+
+// Members of a group, as a rule at most (GroupCapacity).
+constexpr std::int64_t kUsualMembers = 16;
 
 std::int32_t Bits(float value) { return std::bit_cast<std::int32_t>(value); }
 
@@ -79,45 +82,73 @@ at::Tensor GroupStep::Logits(std::span<const GroupMember> members, int capacity,
       texts.push_back(text);
     }
   }
-  std::int64_t tokens_so_far = 0;
-  for (int s = 0; s <= scale; ++s) {
-    tokens_so_far += first.options().grids[s].tokens();
+  std::vector<std::int64_t> earlier;  // tokens
+  std::int64_t tokens_so_far = grid.tokens();
+  for (int s = 0; s < scale; ++s) {
+    earlier.push_back(first.options().grids[s].tokens());
+    tokens_so_far += earlier.back();
   }
-  const at::Tensor x = inputs.size() == 1 ? inputs[0] : at::cat(inputs);
-  const TextLayout layout(texts);
-  StepTables tables(plans, capacity, grid.tokens(), layout.ranges());
+  const TextLayout text_layout(texts);
+  const StepTableLayout layout({.capacity = capacity,
+                                .branches = branches,
+                                .layers = plans[0]->layers,
+                                .heads = plans[0]->heads,
+                                .tokens = grid.tokens()});
+  const std::int64_t values = layout.Values(plans);
+  // Room for whatever a schedule may keep, so that it need not grow later.
+  const std::int64_t room = std::max(values, layout.MostValues(earlier));
   const cache::Grid& rope_grid = first.options().rope_grid;
   const at::Tensor rotations = Rotations(grid, rope_grid);
-  const auto compute = [&](const at::Tensor& input, const GroupTexts& group,
-                           const StepTables& placed,
+  const auto compute = [&](const at::Tensor& x, const GroupTexts& group,
+                           const StepTables& tables,
                            std::int64_t staging_rows) {
-    return GroupLogits(*transformer_, scale, input, group, rotations, placed,
+    return GroupLogits(*transformer_, scale, x, group, rotations, tables,
                        staging_rows, tokens_so_far, arena)
         .view({capacity, branches, grid.tokens(), -1});
   };
-  if (x.size(0) * x.size(1) > recorded_rows_) {
-    tables.Place(Upload(tables.values()));
-    GroupTexts group = layout.Allocate();
-    group.keys_values = layout.AllocateKeysValues(layout.tokens());
-    layout.Fill(group);
-    return compute(x, group, tables, tables.most_staging_rows());
+  if (!recorder_.has_value()) recorder_.emplace();
+  const std::int64_t width = inputs[0].size(2);
+  RecordedStep* recorded = nullptr;
+  if (layout.rows() * grid.tokens() <= recorded_rows_) {
+    std::unique_ptr<RecordedStep>& known =
+        recorded_[{grid.height, grid.width, rope_grid.height, rope_grid.width,
+                   scale, tokens_so_far, branches, capacity}];
+    if (known == nullptr || !known->Fits(text_layout, values)) {
+      known.reset();
+      known = std::make_unique<RecordedStep>(
+          *recorder_,
+          at::empty({layout.rows(), grid.tokens(), width}, inputs[0].options()),
+          text_layout, layout, room,
+          [&](const at::Tensor& x, const GroupTexts& group,
+              const StepTables& tables) {
+            // Room for whole caches.
+            return compute(x, group, tables,
+                           layout.sequences() * tokens_so_far);
+          });
+    }
+    recorded = known.get();
   }
-  std::unique_ptr<RecordedStep>& recorded =
-      recorded_[{grid.height, grid.width, rope_grid.height, rope_grid.width,
-                 scale, tokens_so_far, branches, capacity}];
-  if (recorded == nullptr || !recorded->Fits(tables, layout)) {
-    if (!recorder_.has_value()) recorder_.emplace();
-    recorded.reset();
-    recorded = std::make_unique<RecordedStep>(
-        *recorder_, x, layout, tables,
-        [&](const at::Tensor& input, const GroupTexts& group,
-            const StepTables& placed) {
-          // Room for whole caches.
-          return compute(input, group, placed,
-                         placed.sequences() * tokens_so_far);
-        });
+  // What the device can do without the tables is enqueued before the host
+  // writes them.
+  at::Tensor x;
+  if (recorded != nullptr) {
+    x = recorded->x();
+    at::cat_out(x, inputs);
+  } else {
+    x = inputs.size() == 1 ? inputs[0] : at::cat(inputs);
   }
-  return recorded->Replay(x, layout, tables);
+  PlacedTexts& placed = recorded != nullptr ? recorded->texts()
+                                            : recorder_->TextsFor(text_layout);
+  placed.Fill(text_layout);
+  const at::Tensor table =
+      recorded != nullptr ? recorded->table() : recorder_->TableFor(room);
+  uploads_.Reserve(room);
+  const std::int64_t staging_rows =
+      layout.Write(plans, text_layout.ranges(), uploads_.Next(values));
+  uploads_.Send(table, values);
+  return recorded != nullptr ? recorded->Replay()
+                             : compute(x, placed.First(layout.rows()),
+                                       StepTables(layout, table), staging_rows);
 }
 
 GroupStep::Sampled GroupStep::Sample(std::span<const GroupMember> members,
@@ -161,18 +192,30 @@ GroupStep::Sampled GroupStep::Sample(std::span<const GroupMember> members,
   return sampled;
 }
 
+void GroupStep::AskForVerdict(const at::Tensor& not_finite) {
+  if (!verdict_.defined() || verdict_.numel() < not_finite.numel()) {
+    verdict_ = at::empty({std::max(kUsualMembers, not_finite.numel())},
+                         at::TensorOptions(at::kInt).pinned_memory(true));
+  }
+  verdict_.narrow(0, 0, not_finite.numel())
+      .copy_(not_finite, /*non_blocking=*/true);
+  judged_.record();
+}
+
 std::vector<absl::Status> GroupStep::Run(std::span<const GroupMember> members,
                                          int capacity, KeyValueArena& arena) {
   const int scale = members[0].image->next_scale();
   const at::Tensor logits = Logits(members, capacity, arena);
   const Sampled sampled = Sample(members, logits);
+  AskForVerdict(sampled.not_finite);
+  // The device goes on with this while the host already prepares the next step.
   for (std::size_t i = 0; i < members.size(); ++i) {
     members[i].image->Accept(sampled.bits[i]);
   }
-  const at::Tensor not_finite = sampled.not_finite.cpu();  // waits
+  judged_.synchronize();
   std::vector<absl::Status> statuses;
   for (std::size_t i = 0; i < members.size(); ++i) {
-    const int count = not_finite.const_data_ptr<int>()[i];
+    const int count = verdict_.const_data_ptr<int>()[i];
     statuses.push_back(
         count == 0 ? absl::OkStatus()
                    : absl::InternalError(absl::StrCat(
