@@ -3,12 +3,15 @@
 //
 //   heatkv_bench_host --output bench/results/host-step.json
 //
-// Plans the scales of images of the full-size model (Infinity-2B, 1024x1024,
-// under guidance) with the schedule that the GPU's benchmark uses, writes the
-// tables of each step and finishes it, with nothing computed in between: no
-// torch, no GPU.  Writes one JSON object: milliseconds of each part for each
-// scale, medians over repetitions.  On the GPU's machine all of it is time in
-// which the GPU may wait.
+// Images of the full-size model (Infinity-2B, 1024x1024, under guidance) with
+// the schedule that the GPU's benchmark uses, and nothing computed: no torch,
+// no GPU.  Writes one JSON object with milliseconds for each scale, medians
+// over repetitions:
+//   turn_ms    the engine, from the end of the step before (none: of another
+//              image) to this one's beginning: what is told, who is next, plans
+//   plan_ms, finish_ms   the block lists' part of that
+//   tables_ms  writing the step's tables, which is the model's part
+//   host_ms    turn_ms + tables_ms: in all of it a GPU may wait
 
 #include <sys/utsname.h>
 
@@ -30,12 +33,14 @@
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
 #include "base/status_macros.h"
+#include "bench/idle_model.h"
 #include "bench/random_ranking.h"
 #include "cache/block_lists.h"
 #include "cache/block_pool.h"
-#include "cache/heatkv_solver.h"
+#include "calibration/schedule_file.h"
 #include "model/api/model_spec.h"
 #include "model/cuda/step_table_layout.h"
+#include "server/engine/engine.h"
 
 ABSL_FLAG(double, budget, 0.1, "fraction of the full cache that may stay");
 ABSL_FLAG(int, repeats, 21, "measured repetitions; medians are reported");
@@ -87,16 +92,34 @@ std::string System() {
 }
 
 double Median(std::vector<double> values) {
+  if (values.empty()) return 0;
   std::sort(values.begin(), values.end());
   return values[values.size() / 2];
 }
 
+// Nobody watches.
+class Unwatched final : public ServerObserver {
+ public:
+  void OnCall(const CallRecord&) override {}
+  void OnStage(Stage, absl::Duration) override {}
+  void OnScale(int, absl::Duration) override {}
+  void OnImage(const std::string&, const absl::Status&) override {}
+  void OnStep(int) override {}
+};
+
+class Ended final : public EventSink {
+ public:
+  void OnEvent(EngineEvent) override {}
+  void OnFinished(const absl::Status& end, const RequestUsage&) override {
+    status = end;
+  }
+  absl::Status status = absl::UnknownError("not finished");
+};
+
 class Bench {
  public:
   absl::Status Prepare();
-  // Images that stay at the same scale and run in groups as large as a step
-  // takes.
-  json Measure(int images);
+  absl::StatusOr<json> Measure(int images);
 
  private:
   struct Times {
@@ -104,10 +127,16 @@ class Bench {
     std::vector<double> tables;
     std::vector<double> finish;
   };
+  // Images that stay at the same scale and run in groups as large as a step
+  // takes.
+  json MeasureParts(int images);
   void RunGroup(std::span<const std::unique_ptr<cache::BlockLists>> lists,
                 int scale, int capacity, Times* times);
+  // turns[scale] of images that are asked for together.
+  absl::StatusOr<std::vector<std::vector<double>>> MeasureTurns(int images);
 
   model::ModelSpec spec_;
+  std::shared_ptr<const ScheduleBook> book_;
   std::shared_ptr<const cache::Trajectory> trajectory_;
   std::vector<std::int32_t> table_;  // stands for memory that a GPU reads
   std::int64_t spans_ = 0;           // of the group last run
@@ -116,23 +145,51 @@ class Bench {
 absl::Status Bench::Prepare() {
   ASSIGN_OR_RETURN(spec_, Infinity2b());
   const model::TransformerSpec& shape = spec_.transformer;
-  const cache::ScaleLadder& ladder = spec_.ladders[0].ladder;
   ASSIGN_OR_RETURN(const cache::Ranking ranking,
-                   RandomRanking(ladder, shape.depth, shape.heads,
-                                 absl::GetFlag(FLAGS_seed)));
+                   RandomRanking(spec_.ladders[0].ladder, shape.depth,
+                                 shape.heads, absl::GetFlag(FLAGS_seed)));
   ASSIGN_OR_RETURN(const cache::Budget budget,
                    cache::Budget::Create(absl::GetFlag(FLAGS_budget)));
   ASSIGN_OR_RETURN(
-      cache::Schedule schedule,
-      cache::SolveHeatKv(ladder, shape.depth, shape.heads, ranking, budget));
-  trajectory_ = std::make_shared<const cache::Trajectory>(
-      std::make_shared<const cache::Schedule>(std::move(schedule)),
-      cache::CacheGeometry{.layers = shape.depth,
-                           .heads = shape.heads,
-                           .head_width = shape.head_width(),
-                           .bytes_per_value = 2},
-      /*branches=*/2);
+      ScheduleBook book,
+      ScheduleBook::Create(spec_, IdleModel(spec_, nullptr).cache_geometry(),
+                           &ranking, {{"bench", budget}},
+                           calibration::ScheduleSha256));
+  book_ = std::make_shared<const ScheduleBook>(std::move(book));
+  trajectory_ = book_->plan(0, 0).guided;
   return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<std::vector<double>>> Bench::MeasureTurns(
+    int images) {
+  std::vector<std::vector<double>> turns(spec_.ladders[0].ladder.num_scales());
+  const SystemClock clock;
+  Unwatched observer;
+  EngineOptions options;
+  options.pool_blocks = images * trajectory_->peak_blocks();
+  ASSIGN_OR_RETURN(
+      const std::unique_ptr<Engine> engine,
+      Engine::Create(options, std::make_unique<IdleModel>(spec_, &turns), book_,
+                     &clock, &observer));
+  for (int repeat = 0; repeat <= absl::GetFlag(FLAGS_repeats); ++repeat) {
+    if (repeat == 1) {
+      for (auto& turn : turns) turn.clear();  // the first warms up
+    }
+    std::vector<std::shared_ptr<Ended>> ends;
+    for (int i = 0; i < images; ++i) {
+      GenerationRequest request;
+      request.book = book_;
+      request.prompt = "a prompt";
+      request.guidance = 3;
+      request.seeds = {static_cast<std::uint64_t>(i)};
+      ends.push_back(std::make_shared<Ended>());
+      RETURN_IF_ERROR(engine->Submit(std::move(request), ends.back()).status());
+    }
+    while (engine->RunOnce()) {
+    }
+    for (const auto& end : ends) RETURN_IF_ERROR(end->status);
+  }
+  return turns;
 }
 
 void Bench::RunGroup(std::span<const std::unique_ptr<cache::BlockLists>> lists,
@@ -171,7 +228,7 @@ void Bench::RunGroup(std::span<const std::unique_ptr<cache::BlockLists>> lists,
   }
 }
 
-json Bench::Measure(int images) {
+json Bench::MeasureParts(int images) {
   const cache::ScaleLadder& ladder = spec_.ladders[0].ladder;
   std::vector<Times> times(ladder.num_scales());
   json scales = json::array();
@@ -200,20 +257,28 @@ json Bench::Measure(int images) {
       }
     }
   }
-  double image = 0;
   for (int scale = 0; scale < ladder.num_scales(); ++scale) {
-    const double plan = Median(times[scale].plan);
-    const double tables = Median(times[scale].tables);
-    const double finish = Median(times[scale].finish);
-    scales[scale]["plan_ms"] = plan;
-    scales[scale]["tables_ms"] = tables;
-    scales[scale]["finish_ms"] = finish;
-    scales[scale]["step_ms"] = plan + tables + finish;
-    image += (plan + tables + finish) / scales[scale]["images"].get<int>();
+    scales[scale]["plan_ms"] = Median(times[scale].plan);
+    scales[scale]["tables_ms"] = Median(times[scale].tables);
+    scales[scale]["finish_ms"] = Median(times[scale].finish);
   }
-  return {{"images_in_flight", images},
-          {"ms_per_image", image},
-          {"scales", std::move(scales)}};
+  return scales;
+}
+
+absl::StatusOr<json> Bench::Measure(int images) {
+  json scales = MeasureParts(images);
+  ASSIGN_OR_RETURN(const auto turns, MeasureTurns(images));
+  double image = 0;
+  for (std::size_t scale = 0; scale < scales.size(); ++scale) {
+    const double turn = Median(turns[scale]);
+    const double host = turn + scales[scale]["tables_ms"].get<double>();
+    scales[scale]["turn_ms"] = turn;
+    scales[scale]["host_ms"] = host;
+    image += host / scales[scale]["images"].get<int>();
+  }
+  return json{{"images_in_flight", images},
+              {"ms_per_image", image},
+              {"scales", std::move(scales)}};
 }
 
 absl::StatusOr<json> Run() {
@@ -233,7 +298,8 @@ absl::StatusOr<json> Run() {
       {"ranking", absl::StrCat("random, seed ", absl::GetFlag(FLAGS_seed))},
       {"repeats", absl::GetFlag(FLAGS_repeats)}};
   for (const int images : {1, 8}) {
-    result["in_flight"].push_back(bench.Measure(images));
+    ASSIGN_OR_RETURN(json report, bench.Measure(images));
+    result["in_flight"].push_back(std::move(report));
   }
   return result;
 }

@@ -9,6 +9,9 @@ namespace {
 
 constexpr std::int32_t kNotTaken = -1;
 
+// Most branches of a head come to have so many, and some a few times as many.
+constexpr std::size_t kUsualSpans = 32;
+
 // Slots first .. first + tokens - 1 of a block, as bits.
 std::uint16_t Slots(int first, int tokens) {
   return static_cast<std::uint16_t>(((1u << tokens) - 1) << first);
@@ -55,9 +58,12 @@ void HeadBlocks::Store(const ScaleLadder& ladder, int branch, int scale,
   Branch& stored = branches_[branch];
   std::vector<BlockSpan>& spans = stored.spans;
   const auto before = static_cast<std::ptrdiff_t>(spans.size());
-  for (std::int64_t i = 0; i < tokens / kBlockTokens; ++i) {
-    spans.push_back(Span(Take(source), 0, kBlockTokens));
+  const std::int64_t blocks = tokens / kBlockTokens;
+  spans.resize(spans.size() + blocks);
+  for (auto span = spans.begin() + before; span != spans.end(); ++span) {
+    *span = Span(source->Take(), 0, kBlockTokens);
   }
+  blocks_ += blocks;
   if (const int rest = tokens % kBlockTokens; rest > 0) {
     spans.push_back(PlaceRemainder(rest, source));
   }
@@ -75,6 +81,7 @@ void HeadBlocks::StoreSinks(const ScaleLadder& ladder, int branch, int scale,
                             BlockSource* source,
                             std::vector<BlockSpan>* slots) {
   Branch& stored = branches_[branch];
+  stored.spans.reserve(kUsualSpans);
   HEATKV_CHECK_LT(stored.newest, scale) << "sinks come first and in order";
   stored.newest = scale;
   const std::int64_t run_end =
@@ -159,12 +166,14 @@ void HeadBlocks::Clear(BlockSource* source) {
     block = kNotTaken;
   }
   for (int branch = 0; branch < static_cast<int>(branches_.size()); ++branch) {
-    const std::vector<BlockSpan>& spans = branches_[branch].spans;
+    std::vector<BlockSpan>& spans = branches_[branch].spans;
     for (auto span = spans.begin() + branches_[branch].sink_spans;
          span != spans.end(); ++span) {
       if (span->tokens == kBlockTokens) Give(span->block, source);
     }
-    branches_[branch] = {};
+    spans.clear();
+    branches_[branch].sink_spans = 0;
+    branches_[branch].newest = -1;
   }
   std::fill(segments_.begin(), segments_.end(), 0);
   tokens_ = 0;
