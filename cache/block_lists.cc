@@ -31,6 +31,7 @@ StepPlan BlockLists::PlanStep(int scale) {
   plan.store_begin.reserve(plan.rows() + 1);
   // Most spans are whole blocks; those that are not are few in a row.
   plan.prefix.reserve(cache_.blocks_held() + 2 * plan.rows());
+  plan.store.reserve(cache_.MostStored(scale));
   plan.prefix_begin.push_back(0);
   plan.store_begin.push_back(0);
   plan.blocks_before = blocks_held();

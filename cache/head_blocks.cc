@@ -17,6 +17,13 @@ std::uint16_t Slots(int first, int tokens) {
   return static_cast<std::uint16_t>(((1u << tokens) - 1) << first);
 }
 
+bool HasScaleSmallerThanABlock(const ScaleLadder& ladder) {
+  for (int s = ladder.first_prunable(); s < ladder.end_prunable(); ++s) {
+    if (ladder.tokens(s) < kBlockTokens) return true;
+  }
+  return false;
+}
+
 BlockSpan Span(std::int32_t block, int first, int tokens) {
   return {.block = block,
           .first = static_cast<std::int16_t>(first),
@@ -33,6 +40,7 @@ bool Continues(const BlockSpan& last, const BlockSpan& next) {
 HeadBlocks::HeadBlocks(const ScaleLadder& ladder, int branches)
     : scales_(ladder.num_scales() - 1),
       sink_scales_(ladder.sink_scales()),
+      may_join_(HasScaleSmallerThanABlock(ladder)),
       branches_(branches),
       segments_(static_cast<std::size_t>(branches) * scales_, 0),
       sink_run_(
@@ -183,8 +191,8 @@ void HeadBlocks::AppendPrefix(int branch, std::vector<BlockSpan>* slots) const {
   const std::vector<BlockSpan>& spans = branches_[branch].spans;
   const auto begin = static_cast<std::ptrdiff_t>(slots->size());
   slots->insert(slots->end(), spans.begin(), spans.end());
-  // Hardly ever does one continue another: joined are sinks already, and most
-  // of the rest are whole blocks.
+  // Sinks are joined already.
+  if (!may_join_) return;
   auto last =
       std::adjacent_find(slots->begin() + begin, slots->end(), Continues);
   if (last == slots->end()) return;

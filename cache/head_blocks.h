@@ -98,6 +98,9 @@ class HeadBlocks {
   // small lies in the object.
   int scales_;  // all but the last one, which is never stored
   int sink_scales_;
+  // Whether a span of one segment can continue one of another: only if the
+  // other has no whole block.
+  bool may_join_;
   absl::InlinedVector<Branch, 2> branches_;
   absl::InlinedVector<std::int32_t, 24> segments_;  // [branch][scale]
   absl::InlinedVector<std::int32_t, 4> sink_run_;   // -1 where not yet taken
