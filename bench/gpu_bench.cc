@@ -14,7 +14,6 @@
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
-#include <random>
 #include <string>
 #include <utility>
 #include <variant>
@@ -27,6 +26,7 @@
 #include "absl/time/clock.h"
 #include "base/check.h"
 #include "base/status_macros.h"
+#include "bench/random_ranking.h"
 #include "calibration/schedule_file.h"
 #include "model/cuda/memory_report.h"
 #include "model/infinity_backend.h"
@@ -108,26 +108,6 @@ class Times final : public ServerObserver {
   int steps_ = 0;
 };
 
-// Every source scale's heads in random order.
-absl::StatusOr<cache::Ranking> RandomRanking(const model::ModelSpec& spec,
-                                             std::uint64_t seed) {
-  const cache::ScaleLadder& ladder = spec.ladders[0].ladder;
-  std::vector<cache::HeadIndex> heads;
-  for (int layer = 0; layer < spec.transformer.depth; ++layer) {
-    for (int head = 0; head < spec.transformer.heads; ++head) {
-      heads.push_back({.layer = layer, .head = head});
-    }
-  }
-  std::mt19937_64 random(seed);
-  std::vector<std::vector<cache::HeadIndex>> orders;
-  for (int s = ladder.sink_scales(); s + 1 < ladder.num_scales(); ++s) {
-    std::shuffle(heads.begin(), heads.end(), random);
-    orders.push_back(heads);
-  }
-  return cache::Ranking::Create(spec.transformer.depth, spec.transformer.heads,
-                                ladder.sink_scales(), std::move(orders));
-}
-
 class Bench {
  public:
   absl::StatusOr<json> Run();
@@ -161,8 +141,10 @@ absl::Status Bench::Load() {
                        spec_, absl::GetFlag(FLAGS_tokenizer), options));
   model::ReleaseUnusedMemory();
   weight_bytes_ = model::ReadMemory(gpu_).allocated;
-  ASSIGN_OR_RETURN(const cache::Ranking ranking,
-                   RandomRanking(spec_, absl::GetFlag(FLAGS_seed)));
+  ASSIGN_OR_RETURN(
+      const cache::Ranking ranking,
+      RandomRanking(spec_.ladders[0].ladder, spec_.transformer.depth,
+                    spec_.transformer.heads, absl::GetFlag(FLAGS_seed)));
   ASSIGN_OR_RETURN(const cache::Budget budget,
                    cache::Budget::Create(absl::GetFlag(FLAGS_budget)));
   const cache::CacheGeometry geometry = model->cache_geometry();

@@ -29,7 +29,9 @@ StepPlan BlockLists::PlanStep(int scale) {
   plan.heads = schedule.heads();
   plan.prefix_begin.reserve(plan.rows() + 1);
   plan.store_begin.reserve(plan.rows() + 1);
-  plan.prefix.reserve(cache_.blocks_held());
+  // Most spans are whole blocks; those that are not are few in a row.
+  plan.prefix.reserve(cache_.blocks_held() + 2 * plan.rows());
+  plan.store.reserve(cache_.MostStored(scale));
   plan.prefix_begin.push_back(0);
   plan.store_begin.push_back(0);
   plan.blocks_before = blocks_held();

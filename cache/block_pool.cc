@@ -1,6 +1,5 @@
 #include "cache/block_pool.h"
 
-#include <algorithm>
 #include <limits>
 #include <numeric>
 #include <utility>
@@ -27,21 +26,14 @@ std::optional<Reservation> BlockPool::Reserve(std::int64_t blocks) {
   return Reservation(this, blocks);
 }
 
-std::int32_t BlockPool::Take() {
-  HEATKV_CHECK(!free_.empty()) << "capacity " << capacity_;
-  const std::int32_t block = free_.back();
-  free_.pop_back();
-  is_used_[block] = true;
-  high_water_ = std::max(high_water_, ++used_);
-  return block;
-}
-
-void BlockPool::Give(std::int32_t block) {
-  HEATKV_CHECK(block >= 0 && block < capacity_) << block;
-  HEATKV_CHECK(is_used_[block]) << "block " << block << " is free already";
-  is_used_[block] = false;
-  --used_;
-  free_.push_back(block);
+void BlockPool::GiveAll(std::span<const std::int32_t> blocks) {
+  for (const std::int32_t block : blocks) {
+    HEATKV_CHECK(block >= 0 && block < capacity_) << block;
+    HEATKV_CHECK(is_used_[block]) << "block " << block << " is free already";
+    is_used_[block] = false;
+  }
+  used_ -= static_cast<std::int64_t>(blocks.size());
+  free_.insert(free_.end(), blocks.begin(), blocks.end());
 }
 
 Reservation::Reservation(Reservation&& other) noexcept
@@ -68,16 +60,16 @@ void Reservation::Release() {
   pool_ = nullptr;
 }
 
-std::int32_t Reservation::Take() {
-  HEATKV_CHECK_LT(held_, blocks_);
-  ++held_;
-  return pool_->Take();
-}
-
 void Reservation::Give(std::int32_t block) {
   HEATKV_CHECK_GT(held_, 0);
   --held_;
-  pool_->Give(block);
+  pool_->GiveAll({&block, 1});
+}
+
+void Reservation::GiveAll(std::span<const std::int32_t> blocks) {
+  HEATKV_CHECK_LE(blocks.size(), held_);
+  held_ -= static_cast<std::int64_t>(blocks.size());
+  pool_->GiveAll(blocks);
 }
 
 bool Reservation::GrowTo(std::int64_t blocks) {

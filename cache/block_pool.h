@@ -19,9 +19,13 @@
 #ifndef CACHE_BLOCK_POOL_H_
 #define CACHE_BLOCK_POOL_H_
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <vector>
+
+#include "base/check.h"
 
 namespace heatkv::cache {
 
@@ -53,7 +57,7 @@ class BlockPool {
   friend class Reservation;
 
   std::int32_t Take();
-  void Give(std::int32_t block);
+  void GiveAll(std::span<const std::int32_t> blocks);
 
   std::int64_t capacity_;
   std::int64_t reserved_ = 0;
@@ -85,6 +89,8 @@ class Reservation {
   // Gives back a block that was taken through this reservation.  CHECKs that it
   // is in use.
   void Give(std::int32_t block);
+  // The same for each of `blocks` in turn.
+  void GiveAll(std::span<const std::int32_t> blocks);
 
   // Raises the promise to `blocks`.  False, and nothing changed, if fewer are
   // unpromised.  CHECKs blocks >= blocks().
@@ -104,6 +110,23 @@ class Reservation {
   std::int64_t blocks_;
   std::int64_t held_ = 0;
 };
+
+// A step takes tens of thousands of blocks: these are inlined.
+
+inline std::int32_t BlockPool::Take() {
+  HEATKV_CHECK(!free_.empty()) << "capacity " << capacity_;
+  const std::int32_t block = free_.back();
+  free_.pop_back();
+  is_used_[block] = true;
+  high_water_ = std::max(high_water_, ++used_);
+  return block;
+}
+
+inline std::int32_t Reservation::Take() {
+  HEATKV_CHECK_LT(held_, blocks_);
+  ++held_;
+  return pool_->Take();
+}
 
 }  // namespace heatkv::cache
 

@@ -23,7 +23,12 @@ class BlockSource {
       : reservation_(std::move(reservation)) {}
 
   // The block given up most recently in this step, else one of the pool's.
-  std::int32_t Take();
+  std::int32_t Take() {
+    if (aside_.empty()) return reservation_.Take();
+    const std::int32_t block = aside_.back();
+    aside_.pop_back();
+    return block;
+  }
   // Keeps `block` aside for this image.
   void Give(std::int32_t block) { aside_.push_back(block); }
 

@@ -22,6 +22,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "absl/container/inlined_vector.h"
 #include "cache/block_source.h"
 #include "cache/ladder.h"
 #include "cache/step_plan.h"
@@ -34,7 +35,7 @@ class HeadBlocks {
 
   // Stores the tokens of scale `scale` of `branch`, and appends the slots that
   // token 0, 1, ... got to `slots`, unless it is null.  CHECKs that the segment
-  // is not stored yet.
+  // is not stored yet and that sinks come first and in order.
   void Store(const ScaleLadder& ladder, int branch, int scale,
              BlockSource* source, std::vector<BlockSpan>* slots);
 
@@ -50,17 +51,20 @@ class HeadBlocks {
   void AppendPrefix(int branch, std::vector<BlockSpan>* slots) const;
 
   bool Holds(int branch, int scale) const {
-    return segment(branch, scale).is_stored;
+    return spans_of(branch, scale) > 0;
   }
 
   std::int64_t blocks() const { return blocks_; }
   std::int64_t tokens() const { return tokens_; }
 
  private:
-  // Where the tokens of one segment of one branch lie.
-  struct Segment {
-    bool is_stored = false;
+  // What one branch has stored.
+  struct Branch {
+    // Of all segments, ascending by scale and token.  Those of the sinks, which
+    // come first, are joined where they are neighbours in a block.
     std::vector<BlockSpan> spans;
+    std::int32_t sink_spans = 0;
+    int newest = -1;  // no later scale is stored
   };
   // A block that remainders share; bit i of `used` is slot i.
   struct SharedBlock {
@@ -68,24 +72,39 @@ class HeadBlocks {
     std::uint16_t used = 0;
   };
 
-  Segment& segment(int branch, int scale) {
+  // How many spans a segment has; 0 if it is not stored.  For a sink, just
+  // whether it is stored.
+  std::int32_t& spans_of(int branch, int scale) {
     return segments_[branch * scales_ + scale];
   }
-  const Segment& segment(int branch, int scale) const {
+  const std::int32_t& spans_of(int branch, int scale) const {
     return segments_[branch * scales_ + scale];
   }
-  std::int32_t Take(BlockSource* source);
-  void Give(std::int32_t block, BlockSource* source);
+  // Spans of the segments before `scale`.
+  std::int64_t SpansBefore(int branch, int scale) const;
+  std::int32_t Take(BlockSource* source) {
+    ++blocks_;
+    return source->Take();
+  }
+  void Give(std::int32_t block, BlockSource* source) {
+    --blocks_;
+    source->Give(block);
+  }
   void StoreSinks(const ScaleLadder& ladder, int branch, int scale,
-                  BlockSource* source, Segment* segment);
+                  BlockSource* source, std::vector<BlockSpan>* spans);
   BlockSpan PlaceRemainder(int tokens, BlockSource* source);
 
+  // An image has hundreds of heads, all of which every step visits: what is
+  // small lies in the object.
   int scales_;  // all but the last one, which is never stored
   int sink_scales_;
-  int branches_;
-  std::vector<Segment> segments_;       // [branch][scale]
-  std::vector<std::int32_t> sink_run_;  // -1 where not yet taken
-  std::vector<SharedBlock> shared_;     // oldest first
+  // Whether a span of one segment can continue one of another: only if the
+  // other has no whole block.
+  bool may_join_;
+  absl::InlinedVector<Branch, 2> branches_;
+  absl::InlinedVector<std::int32_t, 24> segments_;  // [branch][scale]
+  absl::InlinedVector<std::int32_t, 4> sink_run_;   // -1 where not yet taken
+  absl::InlinedVector<SharedBlock, 4> shared_;      // oldest first
   std::int64_t blocks_ = 0;
   std::int64_t tokens_ = 0;
 };

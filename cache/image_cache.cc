@@ -31,7 +31,6 @@ void ImageCache::AppendPrefixes(int layer, StepPlan* plan) const {
 void ImageCache::CompleteLayer(int scale, int layer, StepPlan* plan) {
   const ScaleLadder& ladder = schedule_->ladder();
   const bool is_last = scale == ladder.num_scales() - 1;
-  const bool is_sink = scale < ladder.sink_scales();
   for (int head = 0; head < schedule_->heads(); ++head) {
     if (is_last) {
       tokens_ -= at(layer, head).tokens();
@@ -51,9 +50,7 @@ void ImageCache::CompleteLayer(int scale, int layer, StepPlan* plan) {
   }
   for (int branch = 0; branch < branches_; ++branch) {
     for (int head = 0; head < schedule_->heads(); ++head) {
-      if (!is_last &&
-          (is_sink || schedule_->IsKeptAfter(scale, scale,
-                                             {.layer = layer, .head = head}))) {
+      if (IsStored(scale, {.layer = layer, .head = head})) {
         at(layer, head)
             .Store(ladder, branch, scale, &source_,
                    plan == nullptr ? nullptr : &plan->store);
@@ -65,6 +62,25 @@ void ImageCache::CompleteLayer(int scale, int layer, StepPlan* plan) {
       }
     }
   }
+}
+
+bool ImageCache::IsStored(int scale, HeadIndex head) const {
+  const ScaleLadder& ladder = schedule_->ladder();
+  if (scale == ladder.num_scales() - 1) return false;
+  return scale < ladder.sink_scales() ||
+         schedule_->IsKeptAfter(scale, scale, head);
+}
+
+std::int64_t ImageCache::MostStored(int scale) const {
+  std::int64_t heads = 0;
+  for (int layer = 0; layer < schedule_->layers(); ++layer) {
+    for (int head = 0; head < schedule_->heads(); ++head) {
+      if (IsStored(scale, {.layer = layer, .head = head})) ++heads;
+    }
+  }
+  // Whole blocks and the two ends of a run.
+  return heads * branches_ *
+         (schedule_->ladder().tokens(scale) / kBlockTokens + 2);
 }
 
 bool ImageCache::ReserveStep(std::int64_t blocks) {

@@ -43,6 +43,9 @@ class ImageCache {
   // all segments of the layer leave.  Call in layer order.
   void CompleteLayer(int scale, int layer, StepPlan* plan);
 
+  // No fewer spans than all rows store in `scale`.
+  std::int64_t MostStored(int scale) const;
+
   // Makes the reservation grow to `blocks`, unless it is that large; false if
   // the pool has fewer.
   [[nodiscard]] bool ReserveStep(std::int64_t blocks);
@@ -65,6 +68,7 @@ class ImageCache {
   const HeadBlocks& at(int layer, int head) const {
     return heads_[layer * schedule_->heads() + head];
   }
+  bool IsStored(int scale, HeadIndex head) const;
   void DropAllBranches(int source_scale, HeadIndex head);
 
   BlockSource source_;

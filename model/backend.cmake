@@ -10,6 +10,9 @@ heatkv_library(
     spec_rules.cc
     torch_exceptions.cc
     warm_up.cc
+    cuda/group_texts.cc
+    cuda/placed_texts.cc
+    cuda/step_tables.cc
     infinity/attentive_pooling.cc
     infinity/bit_probabilities.cc
     infinity/bit_source.cc
@@ -40,15 +43,15 @@ heatkv_library(
     weights/safetensors_file.cc
     weights/tensor_bytes.cc
     weights/weight_store.cc
-  DEPS heatkv_model_api heatkv_base heatkv_cache absl::status absl::statusor
+  DEPS heatkv_model_api heatkv_base heatkv_cache heatkv_step_tables absl::status absl::statusor
        absl::strings absl::function_ref LibTorch::cpu
   PRIVATE_DEPS nlohmann_json::nlohmann_json PkgConfig::SENTENCEPIECE)
 if(HEATKV_CUDA)
   add_subdirectory(kernels)
   target_sources(
-    heatkv_model PRIVATE cuda/group_layers.cc cuda/group_step.cc cuda/group_texts.cc
+    heatkv_model PRIVATE cuda/group_layers.cc cuda/group_step.cc
                          cuda/kernel_calls.cc cuda/memory_report.cc
-                         cuda/recorded_step.cc cuda/step_tables.cc)
+                         cuda/recorded_step.cc cuda/upload_buffers.cc)
   target_compile_definitions(heatkv_model PUBLIC HEATKV_CUDA=1)
   target_link_libraries(heatkv_model PUBLIC heatkv_kernels)
 endif()

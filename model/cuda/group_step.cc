@@ -2,8 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <bit>
-#include <cmath>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -17,7 +17,44 @@
 namespace heatkv::model {
 namespace {
 
+// Members of a group, as a rule at most (GroupCapacity).
+constexpr std::int64_t kUsualMembers = 16;
+
 std::int32_t Bits(float value) { return std::bit_cast<std::int32_t>(value); }
+
+// What a group's slots bring.
+struct Slots {
+  std::vector<const cache::StepPlan*> plans;  // of the members
+  std::vector<at::Tensor> inputs;             // of all slots
+  std::vector<const TextCondition*> texts;    // of all rows
+};
+
+// Enqueues the members' inputs.
+Slots Gather(std::span<const GroupMember> members, int capacity) {
+  HEATKV_CHECK(!members.empty());
+  HEATKV_CHECK_LE(members.size(), capacity);
+  const ImageInFlight& first = *members[0].image;
+  HEATKV_CHECK_LT(first.next_scale(), first.num_scales());
+  Slots slots;
+  for (int slot = 0; slot < capacity; ++slot) {
+    const bool has_image = slot < static_cast<int>(members.size());
+    const GroupMember& member = members[has_image ? slot : 0];
+    if (has_image) {
+      HEATKV_CHECK_EQ(member.image->next_scale(), first.next_scale());
+      HEATKV_CHECK_EQ(member.image->branches(), first.branches());
+      HEATKV_CHECK_EQ(member.plan->scale, first.next_scale());
+      HEATKV_CHECK_EQ(member.plan->branches, first.branches());
+      slots.plans.push_back(member.plan);
+      slots.inputs.push_back(member.image->Input());
+    } else {
+      slots.inputs.push_back(slots.inputs[0]);
+    }
+    for (const TextCondition* text : member.image->texts()) {
+      slots.texts.push_back(text);
+    }
+  }
+  return slots;
+}
 
 }  // namespace
 
@@ -51,73 +88,79 @@ const at::Tensor& GroupStep::Rotations(const cache::Grid& grid,
 
 at::Tensor GroupStep::Logits(std::span<const GroupMember> members, int capacity,
                              KeyValueArena& arena) {
-  HEATKV_CHECK(!members.empty());
-  HEATKV_CHECK_LE(members.size(), capacity);
+  Slots slots = Gather(members, capacity);
   const ImageInFlight& first = *members[0].image;
   const int scale = first.next_scale();
-  HEATKV_CHECK_LT(scale, first.num_scales());
   const cache::Grid& grid = first.options().grids[scale];
-  const int branches = first.branches();
-
-  std::vector<const cache::StepPlan*> plans;
-  std::vector<at::Tensor> inputs;
-  std::vector<const TextCondition*> texts;
-  for (int slot = 0; slot < capacity; ++slot) {
-    const bool has_image = slot < static_cast<int>(members.size());
-    const GroupMember& member = members[has_image ? slot : 0];
-    if (has_image) {
-      HEATKV_CHECK_EQ(member.image->next_scale(), scale);
-      HEATKV_CHECK_EQ(member.image->branches(), branches);
-      HEATKV_CHECK_EQ(member.plan->scale, scale);
-      HEATKV_CHECK_EQ(member.plan->branches, branches);
-      plans.push_back(member.plan);
-      inputs.push_back(member.image->Input());
-    } else {
-      inputs.push_back(inputs[0]);
-    }
-    for (const TextCondition* text : member.image->texts()) {
-      texts.push_back(text);
-    }
-  }
-  std::int64_t tokens_so_far = 0;
-  for (int s = 0; s <= scale; ++s) {
-    tokens_so_far += first.options().grids[s].tokens();
-  }
-  const at::Tensor x = inputs.size() == 1 ? inputs[0] : at::cat(inputs);
-  const TextLayout layout(texts);
-  StepTables tables(plans, capacity, grid.tokens(), layout.ranges());
   const cache::Grid& rope_grid = first.options().rope_grid;
+  const int branches = first.branches();
+  std::vector<std::int64_t> earlier;  // tokens
+  std::int64_t tokens_so_far = grid.tokens();
+  for (int s = 0; s < scale; ++s) {
+    earlier.push_back(first.options().grids[s].tokens());
+    tokens_so_far += earlier.back();
+  }
+  const TextLayout texts(slots.texts);
+  const StepTableLayout layout({.capacity = capacity,
+                                .branches = branches,
+                                .layers = slots.plans[0]->layers,
+                                .heads = slots.plans[0]->heads,
+                                .tokens = grid.tokens()});
+  const std::int64_t values = layout.Values(slots.plans);
+  // Room for whatever a schedule may keep, so that it need not grow later.
+  const std::int64_t room = std::max(values, layout.MostValues(earlier));
+  uploads_.Reserve(room);
+  if (!recorder_.has_value()) recorder_.emplace();
   const at::Tensor rotations = Rotations(grid, rope_grid);
-  const auto compute = [&](const at::Tensor& input, const GroupTexts& group,
-                           const StepTables& placed,
+  const auto compute = [&](const at::Tensor& x, const GroupTexts& group,
+                           const StepTables& tables,
                            std::int64_t staging_rows) {
-    return GroupLogits(*transformer_, scale, input, group, rotations, placed,
+    return GroupLogits(*transformer_, scale, x, group, rotations, tables,
                        staging_rows, tokens_so_far, arena)
         .view({capacity, branches, grid.tokens(), -1});
   };
-  if (x.size(0) * x.size(1) > recorded_rows_) {
-    tables.Place(Upload(tables.values()));
-    GroupTexts group = layout.Allocate();
-    group.keys_values = layout.AllocateKeysValues(layout.tokens());
-    layout.Fill(group);
-    return compute(x, group, tables, tables.most_staging_rows());
+  // Rows of staging that the largest layer takes.
+  const auto send_tables = [&](const at::Tensor& table) {
+    const std::int64_t rows =
+        layout.Write(slots.plans, texts.ranges(), uploads_.Next(values));
+    uploads_.Send(table, values);
+    return rows;
+  };
+
+  // What the device can do without the tables is enqueued before the host
+  // writes them.
+  if (layout.rows() * grid.tokens() > recorded_rows_) {
+    const at::Tensor x =
+        slots.inputs.size() == 1 ? slots.inputs[0] : at::cat(slots.inputs);
+    slots.inputs.clear();  // large
+    PlacedTexts& placed = recorder_->TextsFor(texts);
+    placed.Fill(texts);
+    const at::Tensor table = recorder_->TableFor(room);
+    const std::int64_t staging_rows = send_tables(table);
+    return compute(x, placed.First(layout.rows()), StepTables(layout, table),
+                   staging_rows);
   }
   std::unique_ptr<RecordedStep>& recorded =
       recorded_[{grid.height, grid.width, rope_grid.height, rope_grid.width,
                  scale, tokens_so_far, branches, capacity}];
-  if (recorded == nullptr || !recorded->Fits(tables, layout)) {
-    if (!recorder_.has_value()) recorder_.emplace();
+  if (recorded == nullptr || !recorded->Fits(texts, values)) {
     recorded.reset();
     recorded = std::make_unique<RecordedStep>(
-        *recorder_, x, layout, tables,
-        [&](const at::Tensor& input, const GroupTexts& group,
-            const StepTables& placed) {
+        *recorder_,
+        at::empty({layout.rows(), grid.tokens(), transformer_->spec().width},
+                  slots.inputs[0].options()),
+        texts, layout, room,
+        [&](const at::Tensor& x, const GroupTexts& group,
+            const StepTables& tables) {
           // Room for whole caches.
-          return compute(input, group, placed,
-                         placed.sequences() * tokens_so_far);
+          return compute(x, group, tables, layout.sequences() * tokens_so_far);
         });
   }
-  return recorded->Replay(x, layout, tables);
+  at::Tensor x = recorded->x();
+  at::cat_out(x, slots.inputs);
+  recorded->texts().Fill(texts);
+  send_tables(recorded->table());
+  return recorded->Replay();
 }
 
 GroupStep::Sampled GroupStep::Sample(std::span<const GroupMember> members,
@@ -161,18 +204,30 @@ GroupStep::Sampled GroupStep::Sample(std::span<const GroupMember> members,
   return sampled;
 }
 
+void GroupStep::AskForVerdict(const at::Tensor& not_finite) {
+  if (!verdict_.defined() || verdict_.numel() < not_finite.numel()) {
+    verdict_ = at::empty({std::max(kUsualMembers, not_finite.numel())},
+                         at::TensorOptions(at::kInt).pinned_memory(true));
+  }
+  verdict_.narrow(0, 0, not_finite.numel())
+      .copy_(not_finite, /*non_blocking=*/true);
+  judged_.record();
+}
+
 std::vector<absl::Status> GroupStep::Run(std::span<const GroupMember> members,
                                          int capacity, KeyValueArena& arena) {
   const int scale = members[0].image->next_scale();
   const at::Tensor logits = Logits(members, capacity, arena);
   const Sampled sampled = Sample(members, logits);
+  AskForVerdict(sampled.not_finite);
+  // The device goes on with this while the host already prepares the next step.
   for (std::size_t i = 0; i < members.size(); ++i) {
     members[i].image->Accept(sampled.bits[i]);
   }
-  const at::Tensor not_finite = sampled.not_finite.cpu();  // waits
+  judged_.synchronize();
   std::vector<absl::Status> statuses;
   for (std::size_t i = 0; i < members.size(); ++i) {
-    const int count = not_finite.const_data_ptr<int>()[i];
+    const int count = verdict_.const_data_ptr<int>()[i];
     statuses.push_back(
         count == 0 ? absl::OkStatus()
                    : absl::InternalError(absl::StrCat(

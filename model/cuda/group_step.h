@@ -4,8 +4,13 @@
 // each other, so an image's bits do not depend on its company.
 //
 // Products run in bfloat16, sums, norms, the residual stream and the head in
-// float32 (specification section 8.3); keys and values are bfloat16.  The host
-// waits for the device once a step, at its end.
+// float32 (specification section 8.3); keys and values are bfloat16.
+//
+// The host waits for the device once a step, until it is known whether the
+// logits were finite.  What the bits lead to (the canvas, the next input's
+// codes) is enqueued before and still runs when a step returns.  All work goes
+// to torch's current stream, which must be the same at every call, so that
+// whoever uses an image or the arena next comes behind it.
 //
 // Used by one thread, with the transformer's device as the current one.
 
@@ -13,6 +18,7 @@
 #define MODEL_CUDA_GROUP_STEP_H_
 
 #include <ATen/core/Tensor.h>
+#include <ATen/cuda/CUDAEvent.h>
 
 #include <array>
 #include <cstdint>
@@ -25,6 +31,7 @@
 #include "absl/status/status.h"
 #include "cache/step_plan.h"
 #include "model/cuda/recorded_step.h"
+#include "model/cuda/upload_buffers.h"
 #include "model/infinity/image_in_flight.h"
 #include "model/infinity/key_value_arena.h"
 #include "model/infinity/transformer.h"
@@ -76,10 +83,17 @@ class GroupStep {
  private:
   const at::Tensor& Rotations(const cache::Grid& grid,
                               const cache::Grid& rope_grid);
+  // Enqueues what tells how many logits of each member are not finite.
+  void AskForVerdict(const at::Tensor& not_finite);
 
   const InfinityTransformer* transformer_;
   std::map<std::array<int, 4>, at::Tensor> rotations_;  // of every grid seen
   std::int64_t recorded_rows_ = 2048;
+  UploadBuffers uploads_;
+  // The device's from AskForVerdict until `judged_` has happened, else the
+  // host's: int32 [members or more], page-locked.
+  at::Tensor verdict_;
+  at::cuda::CUDAEvent judged_;
   std::optional<Recorder> recorder_;
   // By grid, grid of positions, scale, tokens up to it, branches and capacity.
   std::map<std::array<std::int64_t, 8>, std::unique_ptr<RecordedStep>>

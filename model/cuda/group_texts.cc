@@ -54,23 +54,23 @@ at::Tensor TextLayout::AllocateKeysValues(std::int64_t tokens) const {
   return at::empty(shape, texts_[0]->packed.options());
 }
 
-GroupTexts TextLayout::Allocate() const {
+GroupTexts TextLayout::Allocate(std::int64_t rows) const {
   const TextCondition& text = *texts_[0];
-  const auto rows = static_cast<std::int64_t>(texts_.size());
   return {.modulation = LikeRows(text.block_modulation, rows),
           .head_scale = LikeRows(text.head_scale, rows),
           .head_shift = LikeRows(text.head_shift, rows),
           .keys_values = {}};
 }
 
-void TextLayout::Fill(const GroupTexts& group) const {
+void TextLayout::FillRows(const GroupTexts& group) const {
   Stack(texts_, &TextCondition::block_modulation, group.modulation);
   Stack(texts_, &TextCondition::head_scale, group.head_scale);
   Stack(texts_, &TextCondition::head_shift, group.head_shift);
-  for (const Piece& piece : pieces_) {
-    group.keys_values.narrow(2, piece.begin, piece.text->tokens)
-        .copy_(piece.text->packed);
-  }
+}
+
+void TextLayout::FillPiece(const Piece& piece, const at::Tensor& keys_values) {
+  keys_values.narrow(2, piece.begin, piece.text->tokens)
+      .copy_(piece.text->packed);
 }
 
 }  // namespace heatkv::model

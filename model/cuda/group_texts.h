@@ -10,7 +10,7 @@
 #include <span>
 #include <vector>
 
-#include "model/cuda/step_tables.h"
+#include "model/cuda/step_table_layout.h"
 #include "model/infinity/text_condition.h"
 
 namespace heatkv::model {
@@ -31,24 +31,31 @@ class TextLayout {
   // texts[row], which must outlive the layout.
   explicit TextLayout(std::span<const TextCondition* const> texts);
 
-  // Of each row.
-  std::span<const StepTables::TextRange> ranges() const { return ranges_; }
-  int tokens() const { return tokens_; }
-
-  // Tensors for this group.
-  GroupTexts Allocate() const;
-  // Of them the keys and values, with room for `tokens`, at least tokens().
-  at::Tensor AllocateKeysValues(std::int64_t tokens) const;
-  void Fill(const GroupTexts& group) const;
-
- private:
+  // A text whose keys and values lie at `begin` among those of the group.
   struct Piece {
     const TextCondition* text = nullptr;
     int begin = 0;
   };
 
+  // Of each row.
+  std::span<const TextCondition* const> texts() const { return texts_; }
+  std::span<const TextRange> ranges() const { return ranges_; }
+  std::int64_t rows() const { return static_cast<std::int64_t>(texts_.size()); }
+  std::span<const Piece> pieces() const { return pieces_; }
+  int tokens() const { return tokens_; }
+
+  // Tensors for a group of `rows` rows, but for keys and values, ...
+  GroupTexts Allocate(std::int64_t rows) const;
+  // ... and those, with room for `tokens`, at least tokens().
+  at::Tensor AllocateKeysValues(std::int64_t tokens) const;
+
+  // Copies what belongs to rows(), and the keys and values of a piece.
+  void FillRows(const GroupTexts& group) const;
+  static void FillPiece(const Piece& piece, const at::Tensor& keys_values);
+
+ private:
   std::vector<const TextCondition*> texts_;
-  std::vector<StepTables::TextRange> ranges_;
+  std::vector<TextRange> ranges_;
   std::vector<Piece> pieces_;
   int tokens_ = 0;
 };

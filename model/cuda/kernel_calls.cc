@@ -19,26 +19,13 @@ kernels::Stream CurrentStream() {
 
 int CudaDevices() { return c10::cuda::device_count(); }
 
-namespace {
-
-at::Tensor Pinned(std::span<const std::int32_t> values) {
+at::Tensor Upload(std::span<const std::int32_t> values) {
   const at::Tensor host =
       at::empty({static_cast<std::int64_t>(values.size())},
                 at::TensorOptions(at::kInt).pinned_memory(true));
   std::copy(values.begin(), values.end(), host.mutable_data_ptr<int>());
-  return host;
-}
-
-}  // namespace
-
-void UploadTo(const at::Tensor& tensor, std::span<const std::int32_t> values) {
-  const at::Tensor host = Pinned(values);
-  tensor.narrow(0, 0, host.numel()).copy_(host, /*non_blocking=*/true);
-}
-
-at::Tensor Upload(std::span<const std::int32_t> values) {
-  return Pinned(values).to(at::Device(at::kCUDA, c10::cuda::current_device()),
-                           /*non_blocking=*/true);
+  return host.to(at::Device(at::kCUDA, c10::cuda::current_device()),
+                 /*non_blocking=*/true);
 }
 
 at::Tensor CudaGroupNormSwish(const at::Tensor& x, const at::Tensor& input_bias,

@@ -19,10 +19,9 @@ kernels::Stream CurrentStream();
 // GPUs that torch sees.
 int CudaDevices();
 
-// Copies host values to a new int32 tensor of the current device, or to the
-// beginning of `tensor`, without waiting for it.
+// Copies host values to a new int32 tensor of the current device without
+// waiting for it.  For few values; see also model/cuda/upload_buffers.h.
 at::Tensor Upload(std::span<const std::int32_t> values);
-void UploadTo(const at::Tensor& tensor, std::span<const std::int32_t> values);
 
 // swish(group_norm(x + input_bias)); x [1, channels, height, width] bf16 of a
 // GPU, input_bias float32 or undefined.  The result has its channels last; with

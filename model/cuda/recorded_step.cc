@@ -4,68 +4,73 @@
 #include <c10/cuda/CUDAFunctions.h>
 #include <c10/cuda/CUDAGuard.h>
 
+#include <algorithm>
 #include <bit>
 
-#include "base/check.h"
-#include "model/cuda/kernel_calls.h"
-
 namespace heatkv::model {
+namespace {
+
+// Groups of so many rows share their places with smaller ones.
+constexpr std::uint64_t kLeastRows = 32;
+
+std::uint64_t Room(std::int64_t size) {
+  return std::bit_ceil(static_cast<std::uint64_t>(size));
+}
+
+}  // namespace
 
 Recorder::Recorder()
     : stream_(c10::cuda::getStreamFromPool()),
       pool_(at::cuda::graph_pool_handle()) {}
 
-at::Tensor Recorder::TextsFor(const TextLayout& layout) {
-  const std::uint64_t room =
-      std::bit_ceil(static_cast<std::uint64_t>(layout.tokens()));
-  at::Tensor& texts = texts_[room];
-  if (!texts.defined()) {
-    texts = layout.AllocateKeysValues(static_cast<std::int64_t>(room));
-  }
-  return texts;
+PlacedTexts& Recorder::TextsFor(const TextLayout& layout) {
+  const std::uint64_t rows = std::max(kLeastRows, Room(layout.rows()));
+  const std::uint64_t tokens = Room(layout.tokens());
+  return texts_
+      .try_emplace({rows, tokens}, layout, static_cast<std::int64_t>(rows),
+                   static_cast<std::int64_t>(tokens))
+      .first->second;
 }
 
-RecordedStep::RecordedStep(Recorder& recorder, const at::Tensor& x,
-                           const TextLayout& texts, const StepTables& tables,
+at::Tensor Recorder::TableFor(std::int64_t values) {
+  const std::uint64_t room = Room(values);
+  at::Tensor& table = tables_[room];
+  if (!table.defined()) {
+    table = at::empty({static_cast<std::int64_t>(room)},
+                      at::TensorOptions(at::kInt).device(
+                          at::Device(at::kCUDA, c10::cuda::current_device())));
+  }
+  return table;
+}
+
+RecordedStep::RecordedStep(Recorder& recorder, at::Tensor x,
+                           const TextLayout& texts,
+                           const StepTableLayout& layout, std::int64_t values,
                            const Body& body)
-    : x_(at::empty_like(x)),
-      texts_(texts.Allocate()),
-      tables_(tables),
-      table_(at::zeros(
-          {static_cast<std::int64_t>(std::bit_ceil(tables.values().size()))},
-          x.options().dtype(at::kInt))) {
-  texts_.keys_values = recorder.TextsFor(texts);
-  tables_.Place(table_);
+    : x_(std::move(x)),
+      texts_(recorder.TextsFor(texts)),
+      table_(recorder.TableFor(values)) {
+  const GroupTexts places = texts_.First(layout.rows());
+  const StepTables tables(layout, table_);
+  // Libraries set themselves up when they are first used, which cannot be
+  // recorded.  The table is zeros meanwhile, so that nothing is copied: a plan
+  // may be executed only once, because later layers write into blocks that
+  // earlier ones have read.
+  table_.zero_();
   c10::cuda::device_synchronize();
   const c10::cuda::CUDAStreamGuard guard(recorder.stream());
-  // Libraries set themselves up when they are first used, which cannot be
-  // recorded.  The table is still zeros, so that nothing is copied: a plan may
-  // be executed only once, because later layers write into blocks that earlier
-  // ones have read.
-  body(x_, texts_, tables_);
+  body(x_, places, tables);
   recorder.stream().synchronize();
   graph_.capture_begin(recorder.pool(), cudaStreamCaptureModeThreadLocal);
-  logits_ = body(x_, texts_, tables_);
+  logits_ = body(x_, places, tables);
   graph_.capture_end();
 }
 
-bool RecordedStep::Fits(const StepTables& tables,
-                        const TextLayout& texts) const {
-  return static_cast<std::int64_t>(tables.values().size()) <= table_.numel() &&
-         texts.tokens() <= texts_.keys_values.size(2);
+bool RecordedStep::Fits(const TextLayout& texts, std::int64_t values) const {
+  return texts_.HasRoomFor(texts) && values <= table_.numel();
 }
 
-void RecordedStep::Fill(const at::Tensor& x, const TextLayout& texts,
-                        const StepTables& tables) {
-  x_.copy_(x);
-  texts.Fill(texts_);
-  UploadTo(table_, tables.values());
-}
-
-at::Tensor RecordedStep::Replay(const at::Tensor& x, const TextLayout& texts,
-                                const StepTables& tables) {
-  HEATKV_CHECK(Fits(tables, texts));
-  Fill(x, texts, tables);
+at::Tensor RecordedStep::Replay() {
   graph_.replay();
   return logits_;
 }

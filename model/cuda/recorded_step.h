@@ -2,8 +2,11 @@
 // group of that shape: one launch instead of a thousand, which is what small
 // scales spend their time on.
 //
-// Owns the memory that the graph reads its inputs from and writes its logits
-// to; logits are good until the next replay of any step.
+// A recorded step reads its inputs from places that stay.  Whoever replays it
+// fills them before, on the stream on which it replays: x(), which is its own,
+// and texts() and table(), which the Recorder owns and other steps share, since
+// steps run one after the other.  Logits are good until the next replay of any
+// step.
 
 #ifndef MODEL_CUDA_RECORDED_STEP_H_
 #define MODEL_CUDA_RECORDED_STEP_H_
@@ -15,15 +18,16 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <utility>
 
-#include "model/cuda/group_texts.h"
+#include "model/cuda/placed_texts.h"
 #include "model/cuda/step_tables.h"
 
 namespace heatkv::model {
 
 // What all recordings share: the stream they are made on, the memory of what
-// lies between inputs and logits, and that of texts, which every replay fills
-// anew.
+// lies between inputs and logits, and places for texts and tables.  Those grow
+// by doubling, and what is there stays.
 class Recorder {
  public:
   using Pool = decltype(at::cuda::graph_pool_handle());
@@ -31,14 +35,18 @@ class Recorder {
   Recorder();
   const c10::cuda::CUDAStream& stream() const { return stream_; }
   const Pool& pool() const { return pool_; }
-  // GroupTexts::keys_values with room for the layout's tokens and as many again
-  // at most.
-  at::Tensor TextsFor(const TextLayout& layout);
+
+  // Places with room for the layout's texts.
+  PlacedTexts& TextsFor(const TextLayout& layout);
+  // int32 on the current device, with room for `values`.
+  at::Tensor TableFor(std::int64_t values);
 
  private:
   c10::cuda::CUDAStream stream_;
   Pool pool_;
-  std::map<std::uint64_t, at::Tensor> texts_;  // by their room
+  // By their rooms, in rows and tokens, and in values.
+  std::map<std::pair<std::uint64_t, std::uint64_t>, PlacedTexts> texts_;
+  std::map<std::uint64_t, at::Tensor> tables_;
 };
 
 class RecordedStep {
@@ -47,24 +55,26 @@ class RecordedStep {
   using Body = std::function<at::Tensor(
       const at::Tensor& x, const GroupTexts& texts, const StepTables& tables)>;
 
-  // Records `body` for inputs of these shapes, without computing anything.
-  RecordedStep(Recorder& recorder, const at::Tensor& x, const TextLayout& texts,
-               const StepTables& tables, const Body& body);
+  // Records `body` for an input like `x`, which is not read, texts like those
+  // of `texts`, and tables of up to `values`, without computing anything.
+  RecordedStep(Recorder& recorder, at::Tensor x, const TextLayout& texts,
+               const StepTableLayout& layout, std::int64_t values,
+               const Body& body);
 
-  // Whether tables and texts of a group of the shape fit into the places.
-  bool Fits(const StepTables& tables, const TextLayout& texts) const;
+  // Whether a group of the shape with such texts and a table of `values` fits
+  // into the places.
+  bool Fits(const TextLayout& texts, std::int64_t values) const;
 
-  // REQUIRES: Fits.
-  at::Tensor Replay(const at::Tensor& x, const TextLayout& texts,
-                    const StepTables& tables);
+  const at::Tensor& x() const { return x_; }
+  PlacedTexts& texts() { return texts_; }
+  const at::Tensor& table() const { return table_; }
+
+  // Enqueues the step on the current stream.
+  at::Tensor Replay();
 
  private:
-  void Fill(const at::Tensor& x, const TextLayout& texts,
-            const StepTables& tables);
-
   at::Tensor x_;
-  GroupTexts texts_;
-  StepTables tables_;  // whose places are those of the recording
+  PlacedTexts& texts_;
   at::Tensor table_;
   at::Tensor logits_;
   at::cuda::CUDAGraph graph_;

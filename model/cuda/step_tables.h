@@ -1,12 +1,8 @@
-// The plans of a group's images in the form in which a GPU step reads them:
-// where each head's sequence begins in staging, and which spans go from the
-// arena to staging and back.  Built once a step on the host, uploaded at once.
-// All but the spans has a place that depends on the group's shape alone, so
-// that a recorded step reads the tables of another group of its shape.
+// A group's tables (model/cuda/step_table_layout.h) as a GPU step reads them:
+// the same places, in a tensor on the GPU whose values may come later.  So a
+// step can be recorded once and read the tables of every group of its shape.
 //
-// A sequence is a (slot, branch, head) of the group, in that order.  A group
-// has `capacity` slots whether or not there are images for all; slots without
-// one keep nothing and store nothing.
+// A plain value that shares its tensor.
 
 #ifndef MODEL_CUDA_STEP_TABLES_H_
 #define MODEL_CUDA_STEP_TABLES_H_
@@ -14,32 +10,18 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
-#include <span>
-#include <vector>
 
-#include "cache/step_plan.h"
+#include "model/cuda/step_table_layout.h"
 #include "model/kernels/span_copy.h"
 
 namespace heatkv::model {
 
 class StepTables {
  public:
-  // Where the text of every (slot, branch) lies among those of the group.
-  struct TextRange {
-    int begin = 0;
-    int tokens = 0;
-  };
+  // `table` int32 [any], on the GPU, at least as large as what is read.
+  StepTables(const StepTableLayout& layout, const at::Tensor& table);
 
-  // `tokens` of the scale.  REQUIRES: 1 <= plans.size() <= capacity; a row of a
-  // plan stores all tokens or none.
-  StepTables(std::span<const cache::StepPlan* const> plans, int capacity,
-             std::int64_t tokens, std::span<const TextRange> texts);
-
-  // What is to be uploaded, and where it is now.
-  std::span<const std::int32_t> values() const { return values_; }
-  void Place(const at::Tensor& table) { table_ = table; }
-
-  // int32 [sequences + 1], multiples of `tokens`.
+  // int32 [sequences + 1], multiples of the scale's tokens.
   at::Tensor query_begin() const;
   // int32 [rows + 1]: the same for cross-attention, and where texts begin;
   // int32 [rows]: their tokens.
@@ -47,9 +29,7 @@ class StepTables {
   at::Tensor text_key_begin() const;
   at::Tensor text_tokens() const;
 
-  std::int64_t sequences() const { return sequences_; }
-  // Rows of staging that the largest layer takes.
-  std::int64_t most_staging_rows() const { return most_staging_rows_; }
+  std::int64_t sequences() const { return layout_.sequences(); }
 
   // Of a layer: int32 [sequences + 1], where each sequence begins in staging,
   // and (on the GPU) the row at which its current scale does.
@@ -62,19 +42,10 @@ class StepTables {
   const std::int32_t* table() const;
 
  private:
-  // Places in the table.
-  std::int64_t LayerBegin(int layer) const;
   at::Tensor Part(std::int64_t begin, std::int64_t size) const;
 
-  std::int64_t sequences_;
-  std::int64_t rows_;
-  std::int64_t most_staging_rows_ = 0;
-  std::int64_t text_query_begin_ = 0;
-  std::int64_t text_key_begin_ = 0;
-  std::int64_t text_tokens_ = 0;
-  std::int64_t layers_begin_ = 0;
-  std::vector<std::int32_t> values_;
-  at::Tensor table_;  // int32, on the GPU
+  StepTableLayout layout_;
+  at::Tensor table_;
 };
 
 }  // namespace heatkv::model

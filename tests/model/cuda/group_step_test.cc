@@ -107,14 +107,27 @@ std::vector<ImageInFlight::ScaleResult> OnCpu(
   return results;
 }
 
+// What a GPU's groups share from call to call.
+struct OneGpu {
+  explicit OneGpu(const InfinityTransformer& model)
+      : transformer(model),
+        arena(pool.capacity(), model.spec().head_width(), at::kBFloat16,
+              model.device()),
+        group(&model) {}
+  const InfinityTransformer& transformer;
+  cache::BlockPool pool{20000};
+  KeyValueArena arena;
+  GroupStep group;
+};
+
 // Logits [branches, tokens, 2 bits] of images `numbers` as one group, of each
 // scale and image, with `forced` bits of each image and scale.
 std::vector<std::vector<at::Tensor>> OnGpu(
-    const InfinityTransformer& transformer, const std::vector<int>& numbers,
-    double guidance, double budget,
+    OneGpu& gpu, const std::vector<int>& numbers, double guidance,
+    double budget,
     const std::vector<std::vector<ImageInFlight::ScaleResult>>& forced) {
+  const InfinityTransformer& transformer = gpu.transformer;
   const TransformerSpec& spec = transformer.spec();
-  cache::BlockPool pool(20000);
   std::vector<ImageInFlight> images;
   std::vector<std::unique_ptr<cache::BlockLists>> lists;
   for (const int number : numbers) {
@@ -126,11 +139,8 @@ std::vector<std::vector<at::Tensor>> OnGpu(
                              .head_width = spec.head_width(),
                              .bytes_per_value = 2},
         images.back().branches());
-    lists.push_back(std::make_unique<cache::BlockLists>(&pool, trajectory));
+    lists.push_back(std::make_unique<cache::BlockLists>(&gpu.pool, trajectory));
   }
-  KeyValueArena arena(pool.capacity(), spec.head_width(), at::kBFloat16,
-                      transformer.device());
-  GroupStep group(&transformer);
   std::vector<std::vector<at::Tensor>> logits;
   for (int scale = 0; scale < Ladder().num_scales(); ++scale) {
     std::vector<cache::StepPlan> plans;
@@ -142,7 +152,7 @@ std::vector<std::vector<at::Tensor>> OnGpu(
                          .seed = 3,
                          .number = static_cast<std::uint32_t>(numbers[i])});
     }
-    const at::Tensor all = group.Logits(members, kCapacity, arena);
+    const at::Tensor all = gpu.group.Logits(members, kCapacity, gpu.arena);
     logits.emplace_back();
     for (std::size_t i = 0; i < images.size(); ++i) {
       logits.back().push_back(all[i].clone());
@@ -151,6 +161,14 @@ std::vector<std::vector<at::Tensor>> OnGpu(
     }
   }
   return logits;
+}
+
+std::vector<std::vector<at::Tensor>> OnGpu(
+    const InfinityTransformer& transformer, const std::vector<int>& numbers,
+    double guidance, double budget,
+    const std::vector<std::vector<ImageInFlight::ScaleResult>>& forced) {
+  OneGpu gpu(transformer);
+  return OnGpu(gpu, numbers, guidance, budget, forced);
 }
 
 class GroupStepTest : public testing::TestWithParam<int> {
@@ -193,6 +211,35 @@ TEST_P(GroupStepTest, LogitsAreThoseOfTheCpuAndNotOfTheCompany) {
     std::printf("head width %d, guidance %g: worst relative error %.2e\n",
                 GetParam(), guidance, worst);
     EXPECT_LT(worst, 3e-2);
+  }
+}
+
+// Texts, tables and recordings of one group stay for the next.  Recorded or
+// not, it must not see anything of those before it.
+TEST_P(GroupStepTest, LogitsAreNotOfTheGroupsThatCameBefore) {
+  const double budget = 0.4;
+  const double guidance = 3.0;
+  std::vector<std::vector<ImageInFlight::ScaleResult>> truth;
+  for (int number = 0; number < 3; ++number) {
+    truth.push_back(OnCpu(*cpu_, number, guidance, budget));
+  }
+  for (const std::int64_t recorded_rows : {2048, 0}) {
+    OneGpu gpu(*gpu_);
+    gpu.group.set_recorded_rows(recorded_rows);
+    for (const std::vector<int>& numbers :
+         {std::vector<int>{0}, {1}, {2, 0, 1}, {1, 0}, {0}, {2, 0, 1}}) {
+      OneGpu fresh(*gpu_);
+      fresh.group.set_recorded_rows(recorded_rows);
+      const auto expected = OnGpu(fresh, numbers, guidance, budget, truth);
+      const auto logits = OnGpu(gpu, numbers, guidance, budget, truth);
+      for (std::size_t scale = 0; scale < logits.size(); ++scale) {
+        for (std::size_t i = 0; i < numbers.size(); ++i) {
+          EXPECT_TRUE(at::equal(logits[scale][i], expected[scale][i]))
+              << "scale " << scale << ", image " << numbers[i] << " of "
+              << numbers.size();
+        }
+      }
+    }
   }
 }
 
