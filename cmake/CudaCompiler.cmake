@@ -20,3 +20,9 @@ endif()
 if(HEATKV_NVCC MATCHES "^${HEATKV_CUDA_DIR}/")
   set(CUDAToolkit_ROOT ${HEATKV_CUDA_DIR})
 endif()
+
+# CUDA 13 has no nvToolsExt, and find_package(CUDAToolkit) of CMake 3.25 (Debian
+# 12) stops where it does not exist.  Nobody links to this one.
+if(NOT TARGET CUDA::nvToolsExt)
+  add_library(CUDA::nvToolsExt INTERFACE IMPORTED)
+endif()
