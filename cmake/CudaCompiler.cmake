@@ -26,3 +26,9 @@ endif()
 if(NOT TARGET CUDA::nvToolsExt)
   add_library(CUDA::nvToolsExt INTERFACE IMPORTED)
 endif()
+
+# CMake 3.25.1 does not know that NVIDIA's compiler has C++20.
+if(CMAKE_VERSION VERSION_LESS 3.26)
+  set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION "-std=c++20")
+  set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION "-std=c++20")
+endif()
