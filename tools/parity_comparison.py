@@ -63,13 +63,13 @@ def table(case, precision, other):
     ours, far, floor = (case["ours_to_reference"]["scales"],
                         case["ours_to_other_precision"]["scales"],
                         case["floor"]["scales"])
-    yield (f"{case['case']}: ours in {precision}, the reference in {precision} "
-           f"and {other}; the same bits fed to all")
+    yield f"{case['case']}: ours in {precision}, the same bits fed to all"
+    yield (f"ours: to the reference in {precision}; floor: the reference in "
+           f"{other} to it; crossed: ours to the reference in {other}")
     yield (f"{'':5} {'':>8} | {'logits, relative rms':^32} | "
            f"{'bits flipped on equal draws':^26}")
     yield (f"{'scale':5} {'bits':>8} | {'ours':>10} {'floor':>10} "
-           f"{'ours/' + other[:5]:>10} | {'ours':>8} {'floor':>8} "
-           f"{'ours/' + other[:5]:>8}")
+           f"{'crossed':>10} | {'ours':>8} {'floor':>8} {'crossed':>8}")
 
     def line(label, rows):
         logits = " ".join(
