@@ -6,9 +6,9 @@
         --device cuda --size 2b --work /scratch/parity [--json out.json]
 
 No trained weights are needed: seeded random ones of the chosen size are made
-once and read by both sides.  For the full cache, and with --heatkv for each
-budget, three things are compared on the same text features and the same random
-draws:
+once and read by both sides.  For each budget (1: the full cache; others need
+--heatkv) three things are compared on the same text features and the same
+random draws:
 
   ours       heatkv_parity, in the precision of the device (bfloat16 on a GPU)
   reference  the authors' code in the same precision
@@ -162,14 +162,13 @@ class Parity:
 
     def all_cases(self):
         self.make_weights()
-        cases = [self.case("full", self.arguments.infinity)]
-        if self.arguments.heatkv:
-            for budget in self.arguments.budgets:
-                cases.append(self.case(
-                    f"heatkv-{budget:g}", self.arguments.heatkv,
-                    {"budget": budget, "sink_scales": SINK_SCALES,
-                     "orders": self.orders()}))
-        return cases
+        for budget in self.arguments.budgets:
+            if budget == 1:
+                yield self.case("full", self.arguments.infinity)
+            else:
+                yield self.case(f"heatkv-{budget:g}", self.arguments.heatkv,
+                                {"budget": budget, "sink_scales": SINK_SCALES,
+                                 "orders": self.orders()})
 
 
 def parse(arguments):
@@ -190,8 +189,10 @@ def parse(arguments):
     parser.add_argument("--tokens", type=int, default=50, help="of the prompt")
     parser.add_argument("--guidance", type=float, default=3.0)
     parser.add_argument("--tau", type=float, default=1.0)
-    parser.add_argument("--budgets", default="0.1,0.04",
-                        type=lambda text: [float(b) for b in text.split(",")])
+    parser.add_argument("--budgets",
+                        type=lambda text: [float(b) for b in text.split(",")],
+                        help="of the cache, separated by commas (default: "
+                        "1,0.1,0.04, or 1 without --heatkv)")
     parser.add_argument("--orders", help="ranking of heads, as the authors "
                         "publish it (default: theirs for the size, or a random "
                         "one)")
@@ -199,21 +200,26 @@ def parse(arguments):
     parsed = parser.parse_args(arguments)
     if parsed.device == "cuda" and parsed.precision == "float32":
         parser.error("ours has no float32 on a GPU")
+    if parsed.budgets is None:
+        parsed.budgets = [1, 0.1, 0.04] if parsed.heatkv else [1]
+    if parsed.heatkv is None and set(parsed.budgets) != {1}:
+        parser.error("budgets other than 1 need --heatkv")
     return parsed
 
 
 def main():
     arguments = parse(sys.argv[1:])
     parity = Parity(arguments)
-    cases = parity.all_cases()
-    for case in cases:
+    cases = []
+    for case in parity.all_cases():
         print_case(case, parity.precision, parity.other)
-    if arguments.json:
-        with open(arguments.json, "w") as file:
-            json.dump({"size": arguments.size, "device": arguments.device,
-                       "precision": parity.precision, "run": parity.run,
-                       "random_weights": arguments.seed, "cases": cases},
-                      file, indent=1)
+        cases.append(case)
+        if arguments.json:  # what is done stays, should a later case fail
+            with open(arguments.json, "w") as file:
+                json.dump({"size": arguments.size, "device": arguments.device,
+                           "precision": parity.precision, "run": parity.run,
+                           "random_weights": arguments.seed, "cases": cases},
+                          file, indent=1)
 
 
 if __name__ == "__main__":

@@ -93,4 +93,4 @@ def table(case, precision, other):
 def print_case(case, precision, other):
     print()
     for line in table(case, precision, other):
-        print(line)
+        print(line, flush=True)

@@ -254,6 +254,7 @@ def main():
             for block in model.unregistered_blocks:
                 block.bfloat16()
         else:
+            torch.backends.cudnn.allow_tf32 = False
             parity_shims.single_precision_cross_attention(model)
         files = functools.partial(os.path.join, job["weights"])
         load(model, files("infinity.safetensors"), device)
