@@ -5,7 +5,7 @@ SHELL := /bin/bash
 JOBS ?= $(shell nproc)
 PYTHON := third_party/python/bin/python
 
-.PHONY: help setup build test demo load-check load-check-sanitized core test-asan test-tsan format lint clean
+.PHONY: help setup build test demo load-check load-check-sanitized core cuda test-cuda cuda-compile test-asan test-tsan format lint clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -35,6 +35,19 @@ load-check-sanitized: setup  ## The same with a fake model under ASan, UBSan and
 core: setup  ## Build and test the cache and the engine alone (no torch, no gRPC)
 	@tools/build.sh core $(JOBS)
 	@ctest --preset core --parallel $(JOBS)
+
+cuda:  ## Build everything for NVIDIA GPUs (needs none here; 2.4 GB of packages)
+	@tools/setup.sh --cuda
+	@tools/build.sh cuda $(JOBS)
+
+test-cuda: cuda  ## Build and run every test for NVIDIA GPUs
+	@[ -e /dev/nvidiactl ] || \
+	  echo "[test] no NVIDIA GPU here: the tests labelled gpu will be skipped"
+	@ctest --preset cuda --parallel $(JOBS)
+
+cuda-compile:  ## Compile and link all CUDA code, not to run (0.1 GB more than build)
+	@tools/setup.sh --cuda-compile
+	@tools/build.sh cuda-compile $(JOBS) cuda_code
 
 test-asan: setup  ## Tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	@tools/build.sh asan $(JOBS)

@@ -73,6 +73,7 @@ heatkv_library(
   NAME heatkv_parity_run
   SRCS parity/aspect_templates.cc parity/golden_folder.cc
        parity/parity_report.cc parity/parity_run.cc parity/recorded_bits.cc
+       parity/scale_step.cc
   DEPS heatkv_model
   PRIVATE_DEPS nlohmann_json::nlohmann_json absl::str_format)
 target_precompile_headers(heatkv_parity_run REUSE_FROM heatkv_model)

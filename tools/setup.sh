@@ -1,14 +1,19 @@
 #!/usr/bin/env bash
 # Installs what this machine still lacks to build, test and run HeatKV Server:
 # Debian packages, LibTorch (shared libraries and headers out of the pinned PyPI
-# wheels, into third_party/libtorch) and the Python packages of the tests (into
-# third_party/python).  Safe to interrupt and to run again: every step checks
-# what is there first, and every folder appears only when it is complete.
+# wheels, into third_party/libtorch), the Python packages of the tests (into
+# third_party/python) and, when asked, NVIDIA's compiler (into third_party/cuda,
+# unless the machine has one).  Safe to interrupt and to run again: every step
+# checks what is there first, and every folder appears only when it is complete.
 #
-#   tools/setup.sh            everything this machine can use
-#   tools/setup.sh --cuda     also LibTorch's GPU half, where no GPU is: to
-#                             compile for machines that have one (2 GB more)
-#   tools/setup.sh --check    only say what is missing; exit 1 if anything is
+#   tools/setup.sh                  everything this machine can use
+#   tools/setup.sh --cuda           also the compiler and LibTorch's GPU half,
+#                                   where no GPU is: to build for machines that
+#                                   have one (2 GB more)
+#   tools/setup.sh --cuda-compile   also the compiler alone (0.1 GB more): to
+#                                   compile and link for a GPU, not to run
+#   tools/setup.sh --check          only say what is missing; exit 1 if anything
+#                                   is
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export LC_ALL=C
@@ -16,19 +21,23 @@ export LC_ALL=C
 readonly PACKAGES=tools/debian-packages.txt
 readonly LIBTORCH=tools/libtorch.txt
 readonly LIBTORCH_CUDA=tools/libtorch-cuda.txt
+readonly CUDA_COMPILER=tools/cuda-compiler.txt
 readonly PYTHON_REQUIREMENTS=tools/python-requirements.txt
 readonly LIBTORCH_DIR=third_party/libtorch
+readonly CUDA_DIR=third_party/cuda
 readonly PYTHON_DIR=third_party/python
 
 check_only=false
 cuda=false
+cuda_compile=false
 [ -e /dev/nvidiactl ] && cuda=true
 for argument in "$@"; do
   case $argument in
     --check) check_only=true ;;
     --cuda) cuda=true ;;
+    --cuda-compile) cuda_compile=true ;;
     *)
-      echo "usage: tools/setup.sh [--cuda] [--check]" >&2
+      echo "usage: tools/setup.sh [--cuda | --cuda-compile] [--check]" >&2
       exit 2
       ;;
   esac
@@ -59,6 +68,36 @@ is_current() {
   [ "$(cat "$folder/.stamp" 2> /dev/null)" = "$(stamp_of "$@")" ]
 }
 
+# Downloads the wheels of the lists (arguments after the first) into a folder.
+# --python-version picks the wheel; the libraries inside do not depend on it.
+download_wheels() {
+  local folder=$1
+  shift
+  local platforms=() tag
+  for tag in 2_28 2_27 2_25 2_18 2_17 2_12; do
+    platforms+=(--platform "manylinux_${tag}_x86_64")
+  done
+  platforms+=(--platform manylinux2014_x86_64 --platform manylinux2010_x86_64)
+  [ "$(uname -m)" = x86_64 ] ||
+    fail "the pinned wheels are built for x86_64; this machine is $(uname -m)"
+  python3 -m pip download --quiet --disable-pip-version-check --no-deps \
+    --only-binary=:all: --python-version 3.11 --implementation cp --abi cp311 \
+    --abi none "${platforms[@]}" --require-hashes \
+    --dest "$folder" "${@/#/--requirement=}"
+}
+
+# The machine's own compiler, if it is one for the CUDA that LibTorch is built
+# for.  CMake looks in the same places (cmake/CudaCompiler.cmake).
+readonly CUDA_MAJOR=$(sed -n 's/^nvidia-cuda-nvcc==\([0-9]*\).*/\1/p' "$CUDA_COMPILER")
+has_nvcc() {
+  local nvcc
+  for nvcc in "$(command -v nvcc)" /usr/local/cuda/bin/nvcc; do
+    [ -x "$nvcc" ] && "$nvcc" --version | grep -q "release $CUDA_MAJOR\." &&
+      return 0
+  done
+  return 1
+}
+
 packages=$(missing_packages | tr '\n' ' ')
 lists=("$LIBTORCH")
 $cuda && lists+=("$LIBTORCH_CUDA")
@@ -67,6 +106,12 @@ need_libtorch=true
 { is_current "$LIBTORCH_DIR" "${lists[@]}" ||
   is_current "$LIBTORCH_DIR" "$LIBTORCH" "$LIBTORCH_CUDA"; } &&
   need_libtorch=false
+# One that an older set-up unpacked has nothing to link a GPU program to.
+$cuda_compile && ! [ -e "$LIBTORCH_DIR/torch/link-only/libtorch_cuda.so" ] &&
+  need_libtorch=true
+need_compiler=false
+{ $cuda || $cuda_compile; } && ! has_nvcc &&
+  ! is_current "$CUDA_DIR" "$CUDA_COMPILER" && need_compiler=true
 need_python=true
 is_current "$PYTHON_DIR" "$PYTHON_REQUIREMENTS" && need_python=false
 
@@ -74,7 +119,10 @@ if $check_only; then
   [ -z "$packages" ] || say "missing Debian packages: $packages"
   $need_libtorch && say "missing: LibTorch in $LIBTORCH_DIR"
   $need_python && say "missing: Python packages in $PYTHON_DIR"
-  if [ -n "$packages" ] || $need_libtorch || $need_python; then exit 1; fi
+  $need_compiler && say "missing: NVIDIA's compiler in $CUDA_DIR"
+  if [ -n "$packages" ] || $need_libtorch || $need_python || $need_compiler; then
+    exit 1
+  fi
   say "nothing is missing"
   exit 0
 fi
@@ -99,8 +147,6 @@ if [ -n "$packages" ]; then
 fi
 
 if $need_libtorch; then
-  [ "$(uname -m)" = x86_64 ] ||
-    fail "the pinned LibTorch is built for x86_64; this machine is $(uname -m)"
   size="about 520 MB"
   $cuda && size="with the CUDA libraries of its GPU half, about 2.4 GB"
   say "downloading LibTorch: $(sed -n 's/^\(torch==[^ ]*\).*/\1/p' "$LIBTORCH")" \
@@ -108,16 +154,7 @@ if $need_libtorch; then
   work=third_party/.libtorch-partial
   rm -rf "$work"
   mkdir -p "$work/wheels"
-  # --python-version picks the wheel; the libraries inside do not depend on it.
-  platforms=()
-  for tag in 2_28 2_27 2_25 2_18 2_17 2_12; do
-    platforms+=(--platform "manylinux_${tag}_x86_64")
-  done
-  platforms+=(--platform manylinux2014_x86_64 --platform manylinux2010_x86_64)
-  python3 -m pip download --quiet --disable-pip-version-check --no-deps \
-    --only-binary=:all: --python-version 3.11 --implementation cp --abi cp311 \
-    --abi none "${platforms[@]}" --require-hashes \
-    --dest "$work/wheels" "${lists[@]/#/--requirement=}" ||
+  download_wheels "$work/wheels" "${lists[@]}" ||
     fail "LibTorch could not be downloaded from the Python package index; the" \
       "network (or the index that pip is set to) is needed once"
   gpu_flag=()
@@ -129,6 +166,24 @@ if $need_libtorch; then
   mv "$work/libtorch" "$LIBTORCH_DIR"
   rmdir "$work"
   say "LibTorch is in $LIBTORCH_DIR: $(du -sm "$LIBTORCH_DIR" | cut -f 1) MB"
+fi
+
+if $need_compiler; then
+  say "no nvcc of CUDA $CUDA_MAJOR here: downloading NVIDIA's compiler" \
+    "$(sed -n 's/^nvidia-cuda-nvcc==\([^ ]*\).*/\1/p' "$CUDA_COMPILER")" \
+    "(about 105 MB)"
+  work=third_party/.cuda-partial
+  rm -rf "$work"
+  mkdir -p "$work/wheels"
+  download_wheels "$work/wheels" "$CUDA_COMPILER" ||
+    fail "NVIDIA's compiler could not be downloaded from the Python package" \
+      "index; the network (or the index that pip is set to) is needed once"
+  python3 tools/unpack_cuda_compiler.py "$work/wheels" "$work/cuda"
+  stamp_of "$CUDA_COMPILER" > "$work/cuda/.stamp"
+  rm -rf "$CUDA_DIR"
+  mv "$work/cuda" "$CUDA_DIR"
+  rm -rf "$work"
+  say "NVIDIA's compiler is in $CUDA_DIR: $(du -sm "$CUDA_DIR" | cut -f 1) MB"
 fi
 
 if $need_python; then

@@ -4,13 +4,16 @@
 
 TARGET_FOLDER receives torch/{include,lib} and nvidia/*/lib.  The libraries for
 NVIDIA GPUs inside the torch wheel (half a gigabyte) are unpacked only with
---cuda.  Uses the standard library alone.
+--cuda.  What a linker reads of them (5 MB, link_copy.py) goes to
+torch/link-only in any case.  Uses the standard library alone.
 """
 
 import argparse
 import pathlib
 import sys
 import zipfile
+
+from link_copy import write_link_copy
 
 CPU_LIBRARIES = ("libtorch_cpu.so", "libc10.so", "libgomp.so")
 GPU_LIBRARIES = (
@@ -21,6 +24,8 @@ GPU_LIBRARIES = (
     "libtorch_nvshmem.so",
     "libtorch.so",
 )
+# Those that our own code calls.
+LINKED_GPU_LIBRARIES = ("libtorch_cuda.so", "libc10_cuda.so")
 
 
 def wanted(name: str, libraries: tuple) -> bool:
@@ -45,6 +50,12 @@ def main() -> int:
                 name for name in archive.namelist() if wanted(name, libraries)
             ]
             archive.extractall(target, members)
+            for library in LINKED_GPU_LIBRARIES:
+                name = f"torch/lib/{library}"
+                if name in archive.namelist():
+                    write_link_copy(
+                        archive.read(name), target / "torch/link-only" / library
+                    )
         print(f"[setup] {wheel.name}: {len(members)} files", flush=True)
     if not (target / "torch/lib/libtorch_cpu.so").exists():
         print(f"error: no torch wheel in {wheels}", file=sys.stderr)

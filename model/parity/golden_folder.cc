@@ -105,6 +105,41 @@ absl::StatusOr<double> TopPField(const json& meta) {
   return top_p == 0 ? 1.0 : top_p;
 }
 
+// The heads are pairs [head, layer], as the authors' orders files have them.
+absl::StatusOr<std::optional<GoldenFolder::HeatKv>> HeatKvField(
+    const json& meta) {
+  const json field = meta.value("heatkv", json());
+  if (field.is_null()) return std::optional<GoldenFolder::HeatKv>();
+  constexpr char kForm[] =
+      "{'budget': number, 'sink_scales': whole number, 'orders': lists of "
+      "[head, layer]}";
+  const auto is_count = [](const json& value) {
+    return value.is_number_integer() && value.get<std::int64_t>() >= 0 &&
+           value.get<std::int64_t>() < 1 << 16;
+  };
+  if (!field.is_object() || !field.value("budget", json()).is_number() ||
+      !is_count(field.value("sink_scales", json())) ||
+      !field.value("orders", json()).is_array()) {
+    return MissingField("heatkv", kForm);
+  }
+  GoldenFolder::HeatKv heatkv = {.budget = field["budget"].get<double>(),
+                                 .sink_scales = field["sink_scales"].get<int>(),
+                                 .orders = {}};
+  for (const json& order : field["orders"]) {
+    if (!order.is_array()) return MissingField("heatkv", kForm);
+    std::vector<cache::HeadIndex>& heads = heatkv.orders.emplace_back();
+    for (const json& pair : order) {
+      if (!pair.is_array() || pair.size() != 2 || !is_count(pair[0]) ||
+          !is_count(pair[1])) {
+        return MissingField("heatkv", kForm);
+      }
+      heads.push_back(
+          {.layer = pair[1].get<int>(), .head = pair[0].get<int>()});
+    }
+  }
+  return std::optional<GoldenFolder::HeatKv>(std::move(heatkv));
+}
+
 // Guidance on logits is what 0 means; other items are layers.
 absl::Status CheckInsertion(const json& meta) {
   const auto it = meta.find("cfg_insertion_layer");
@@ -151,6 +186,7 @@ absl::Status GoldenFolder::ReadMeta() {
                    PerScaleField(meta, "cfg", run_.grids.size()));
   ASSIGN_OR_RETURN(run_.tau, PerScaleField(meta, "tau", run_.grids.size()));
   ASSIGN_OR_RETURN(run_.top_p, TopPField(meta));
+  ASSIGN_OR_RETURN(run_.heatkv, HeatKvField(meta));
   const auto lengths = meta.find("text_lens");
   if (lengths == meta.end() || !lengths->is_array() || lengths->empty()) {
     return MissingField("text_lens", "a list of whole numbers");
@@ -188,13 +224,16 @@ absl::Status GoldenFolder::ReadMeta() {
   return absl::OkStatus();
 }
 
-absl::StatusOr<WeightStore> GoldenFolder::TransformerWeights() const {
+absl::StatusOr<WeightStore> GoldenFolder::TransformerWeights(
+    const WeightStore::Options& options) const {
   return WeightStore::Open({absl::StrCat(folder_, "/infinity.safetensors")},
-                           {});
+                           options);
 }
 
-absl::StatusOr<WeightStore> GoldenFolder::VaeWeights() const {
-  return WeightStore::Open({absl::StrCat(folder_, "/vae.safetensors")}, {});
+absl::StatusOr<WeightStore> GoldenFolder::VaeWeights(
+    const WeightStore::Options& options) const {
+  return WeightStore::Open({absl::StrCat(folder_, "/vae.safetensors")},
+                           options);
 }
 
 absl::StatusOr<TransformerSpec> GoldenFolder::ReadTransformerSpec(

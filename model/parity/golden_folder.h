@@ -1,6 +1,7 @@
 // A folder with one recorded run of the authors' implementation:
 //
-//   meta.json             configuration, ladder, guidance, temperature
+//   meta.json             configuration, ladder, guidance, temperature, and how
+//                         the cache was pruned, if it was
 //   infinity.safetensors  transformer weights
 //   vae.safetensors       decoder weights (optional)
 //   goldens.safetensors   text features, random draws, intermediate values and
@@ -18,6 +19,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "cache/geometry.h"
 #include "cache/ladder.h"
 #include "model/api/model_spec.h"
 #include "model/weights/safetensors_file.h"
@@ -27,6 +29,14 @@ namespace heatkv::model {
 
 class GoldenFolder {
  public:
+  // A run with the authors' pruning: meta.json's 'heatkv'.
+  struct HeatKv {
+    double budget = 0;
+    int sink_scales = 3;
+    // Of each source scale after the sinks, ascending by importance.
+    std::vector<std::vector<cache::HeadIndex>> orders;
+  };
+
   // What meta.json says of the run, checked.
   struct Run {
     std::vector<cache::Grid> grids;
@@ -37,6 +47,7 @@ class GoldenFolder {
     // Grid to which positions are normalised: meta.json's 'rope_grid', or the
     // last grid of the authors' ladder that `grids` belong to.
     cache::Grid rope_grid;
+    std::optional<HeatKv> heatkv;  // none: the full cache
 
     int batch() const { return static_cast<int>(text_lengths.size()); }
     bool guided() const;
@@ -51,8 +62,10 @@ class GoldenFolder {
   const Run& run() const { return run_; }
 
   // Weights, and the specs that fit their shapes and meta.json.
-  absl::StatusOr<WeightStore> TransformerWeights() const;
-  absl::StatusOr<WeightStore> VaeWeights() const;
+  absl::StatusOr<WeightStore> TransformerWeights(
+      const WeightStore::Options& options = WeightStore::Options()) const;
+  absl::StatusOr<WeightStore> VaeWeights(
+      const WeightStore::Options& options = WeightStore::Options()) const;
   absl::StatusOr<TransformerSpec> ReadTransformerSpec(
       const WeightStore& weights) const;
   absl::StatusOr<VaeSpec> ReadVaeSpec(const WeightStore& weights) const;

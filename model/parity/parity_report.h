@@ -7,7 +7,9 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
+#include <vector>
 
 namespace heatkv::model {
 
@@ -29,6 +31,11 @@ class ParityReport {
 
   void CompareBits(const at::Tensor& mine, const at::Tensor& recorded);
 
+  // Logits and bits of the next scale: the two above, and an entry of its own
+  // in the report.
+  void CompareScale(const at::Tensor& logits, const at::Tensor& recorded_logits,
+                    const at::Tensor& bits, const at::Tensor& recorded_bits);
+
   // uint8, in the same channel order.  Every channel counts as a pixel.
   void ComparePixels(const at::Tensor& mine, const at::Tensor& recorded);
 
@@ -38,17 +45,30 @@ class ParityReport {
 
   // One JSON object: the largest relative error of each kind (null if the
   // folder records nothing of the kind), bits_total, bits_flipped,
-  // pixels_total, pixels_off and pixels_off_by_more_than_1.
+  // pixels_total, pixels_off, pixels_off_by_more_than_1, the pictures' psnr in
+  // dB (null if there are none or they are equal), and `scales`, a list with
+  // logits_relative_rms (root of the mean square of the difference over that of
+  // the recorded values), logits_relative_max, bits_total and bits_flipped.
   std::string ToJson() const;
 
  private:
+  struct Scale {
+    double relative_rms = 0;
+    double relative_max = 0;
+    std::int64_t bits_total = 0;
+    std::int64_t bits_flipped = 0;
+  };
+  std::optional<double> Psnr() const;
+
   bool with_pictures_;
+  std::vector<Scale> scales_;
   std::map<std::string, double> errors_;
   std::int64_t bits_total_ = 0;
   std::int64_t bits_flipped_ = 0;
   std::int64_t pixels_total_ = 0;
   std::int64_t pixels_off_ = 0;
   std::int64_t pixels_off_by_more_than_1_ = 0;
+  double pixels_square_ = 0;  // sum of the differences' squares
 };
 
 }  // namespace heatkv::model

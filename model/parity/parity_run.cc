@@ -1,6 +1,7 @@
 #include "model/parity/parity_run.h"
 
 #include <ATen/ATen.h>
+#include <c10/core/DeviceGuard.h>
 
 #include <algorithm>
 #include <memory>
@@ -14,13 +15,16 @@
 #include "base/status_macros.h"
 #include "cache/block_lists.h"
 #include "cache/block_pool.h"
+#include "cache/budget.h"
+#include "cache/heatkv_solver.h"
+#include "cache/ranking.h"
 #include "cache/schedule.h"
 #include "cache/trajectory.h"
 #include "model/infinity/image_in_flight.h"
-#include "model/infinity/reference_attention.h"
 #include "model/infinity/transformer.h"
 #include "model/parity/golden_folder.h"
 #include "model/parity/recorded_bits.h"
+#include "model/parity/scale_step.h"
 #include "model/torch_exceptions.h"
 #include "model/vae/decoder.h"
 #include "model/vae/pixels.h"
@@ -34,13 +38,39 @@ std::string AtScale(int scale, const char* name) {
   return absl::StrFormat("scale%02d.%s", scale, name);
 }
 
+at::ScalarType DtypeOf(ParityOptions::Precision precision) {
+  return precision == ParityOptions::Precision::kFloat32 ? at::kFloat
+                                                         : at::kBFloat16;
+}
+
+absl::StatusOr<cache::Schedule> ScheduleOf(const GoldenFolder::Run& run,
+                                           const TransformerSpec& spec) {
+  const int scales = static_cast<int>(run.grids.size());
+  if (!run.heatkv.has_value()) {
+    ASSIGN_OR_RETURN(const cache::ScaleLadder ladder,
+                     cache::ScaleLadder::Create(
+                         run.grids, /*sink_scales=*/std::min(3, scales - 1)));
+    return cache::FullSchedule(ladder, spec.depth, spec.heads);
+  }
+  const GoldenFolder::HeatKv& heatkv = *run.heatkv;
+  ASSIGN_OR_RETURN(const cache::ScaleLadder ladder,
+                   cache::ScaleLadder::Create(run.grids, heatkv.sink_scales));
+  ASSIGN_OR_RETURN(const cache::Ranking ranking,
+                   cache::Ranking::Create(spec.depth, spec.heads,
+                                          heatkv.sink_scales, heatkv.orders));
+  ASSIGN_OR_RETURN(const cache::Budget budget,
+                   cache::Budget::Create(heatkv.budget));
+  return cache::SolveHeatKv(ladder, spec.depth, spec.heads, ranking, budget);
+}
+
 // The run's parts.  Methods are called in the order of their declaration.
 class ParityRun {
  public:
   ParityRun(const GoldenFolder& folder, const InfinityTransformer& transformer,
-            const VaeDecoder* vae)
+            const VaeDecoder* vae, const ParityOptions& options)
       : folder_(folder),
         run_(folder.run()),
+        options_(options),
         transformer_(transformer),
         vae_(vae),
         report_(vae != nullptr) {}
@@ -60,16 +90,21 @@ class ParityRun {
   absl::Status CompareScale(
       int scale, const std::vector<ImageInFlight::ScaleResult>& results);
 
+  absl::StatusOr<at::Tensor> RecordedBitsOf(int scale) const;
+
+  at::Device device() const { return transformer_.device(); }
   std::int64_t tokens(int scale) const { return run_.grids[scale].tokens(); }
   int bits() const { return transformer_.spec().bits_per_token(); }
 
   const GoldenFolder& folder_;
   const GoldenFolder::Run& run_;
+  const ParityOptions options_;
   const InfinityTransformer& transformer_;
   const VaeDecoder* vae_;  // null without
   ParityReport report_;
   std::vector<Texts> texts_;  // of each image
   std::vector<ImageInFlight> images_;
+  std::vector<RecordedBits*> bits_;  // of each image, which owns it
 };
 
 absl::Status ParityRun::CompareIfRecorded(const char* kind,
@@ -90,7 +125,7 @@ absl::Status ParityRun::EncodeTexts() {
   std::vector<at::Tensor> features;  // prompts, then their unconditional texts
   std::int64_t begin = 0;
   for (const int length : run_.text_lengths) {
-    features.push_back(all.narrow(0, begin, length).to(at::kFloat));
+    features.push_back(all.narrow(0, begin, length).to(device(), at::kFloat));
     begin += length;
     texts_.push_back({std::make_shared<const TextCondition>(
         transformer_.EncodeText(features.back()))});
@@ -128,26 +163,43 @@ absl::Status ParityRun::CompareTexts(const std::vector<at::Tensor>& features) {
   return CompareIfRecorded("text", "cond_gss", at::cat(modulation));
 }
 
+absl::StatusOr<at::Tensor> ParityRun::RecordedBitsOf(int scale) const {
+  return folder_.Get(AtScale(scale, "bits"),
+                     {run_.batch(), tokens(scale), bits()});
+}
+
 absl::Status ParityRun::StartImages() {
-  // draws[image][scale]
+  // [image][scale]
   std::vector<std::vector<at::Tensor>> draws(run_.batch());
+  std::vector<std::vector<at::Tensor>> fed(run_.batch());
   for (int scale = 0; scale < static_cast<int>(run_.grids.size()); ++scale) {
     ASSIGN_OR_RETURN(const at::Tensor noise,
                      folder_.Get(AtScale(scale, "exp_noise"),
                                  {run_.batch(), tokens(scale), bits(), 2}));
     for (int image = 0; image < run_.batch(); ++image) {
-      draws[image].push_back(noise[image].to(at::kFloat));
+      draws[image].push_back(noise[image].to(device(), at::kFloat));
+    }
+    if (!options_.feed_recorded) continue;
+    ASSIGN_OR_RETURN(at::Tensor recorded, RecordedBitsOf(scale));
+    ASSIGN_OR_RETURN(
+        const std::optional<at::Tensor> others,
+        folder_.Find(AtScale(scale, "fed_bits"), recorded.numel()));
+    if (others.has_value()) recorded = others->reshape(recorded.sizes());
+    for (int image = 0; image < run_.batch(); ++image) {
+      fed[image].push_back(recorded[image].to(device()).to(at::kBool));
     }
   }
   for (int image = 0; image < run_.batch(); ++image) {
-    images_.emplace_back(
-        &transformer_, texts_[image],
-        ImageInFlight::Options{.grids = run_.grids,
-                               .rope_grid = run_.rope_grid,
-                               .guidance = run_.guidance,
-                               .tau = run_.tau,
-                               .top_p = run_.top_p},
-        std::make_unique<RecordedBits>(std::move(draws[image])));
+    auto source = std::make_unique<RecordedBits>(std::move(draws[image]),
+                                                 std::move(fed[image]));
+    bits_.push_back(source.get());
+    images_.emplace_back(&transformer_, texts_[image],
+                         ImageInFlight::Options{.grids = run_.grids,
+                                                .rope_grid = run_.rope_grid,
+                                                .guidance = run_.guidance,
+                                                .tau = run_.tau,
+                                                .top_p = run_.top_p},
+                         std::move(source));
   }
   return absl::OkStatus();
 }
@@ -155,30 +207,29 @@ absl::Status ParityRun::StartImages() {
 absl::Status ParityRun::RunScales() {
   const TransformerSpec& spec = transformer_.spec();
   const int scales = static_cast<int>(run_.grids.size());
-  ASSIGN_OR_RETURN(const cache::ScaleLadder ladder,
-                   cache::ScaleLadder::Create(
-                       run_.grids, /*sink_scales=*/std::min(3, scales - 1)));
-  const cache::CacheGeometry geometry = {.layers = spec.depth,
-                                         .heads = spec.heads,
-                                         .head_width = spec.head_width(),
-                                         .bytes_per_value = sizeof(float)};
+  const at::ScalarType dtype = DtypeOf(options_.precision);
+  const cache::CacheGeometry geometry = {
+      .layers = spec.depth,
+      .heads = spec.heads,
+      .head_width = spec.head_width(),
+      .bytes_per_value = static_cast<int>(c10::elementSize(dtype))};
+  ASSIGN_OR_RETURN(cache::Schedule schedule, ScheduleOf(run_, spec));
   const auto trajectory = std::make_shared<const cache::Trajectory>(
-      std::make_shared<const cache::Schedule>(
-          cache::FullSchedule(ladder, spec.depth, spec.heads)),
-      geometry, images_[0].branches());
+      std::make_shared<const cache::Schedule>(std::move(schedule)), geometry,
+      images_[0].branches());
   cache::BlockPool pool(trajectory->peak_blocks() * run_.batch());
   std::vector<std::unique_ptr<cache::BlockLists>> lists;
   for (int image = 0; image < run_.batch(); ++image) {
     lists.push_back(std::make_unique<cache::BlockLists>(&pool, trajectory));
   }
-  KeyValueArena arena(pool.capacity(), spec.head_width(), at::kFloat, at::kCPU);
-  const ReferenceAttention attention;
+  const std::unique_ptr<ScaleStep> step =
+      MakeScaleStep(transformer_, pool.capacity(), dtype);
   for (int scale = 0; scale < scales; ++scale) {
     std::vector<ImageInFlight::ScaleResult> results;
     for (int image = 0; image < run_.batch(); ++image) {
       const cache::StepPlan plan = lists[image]->PlanStep(scale);
       ASSIGN_OR_RETURN(ImageInFlight::ScaleResult result,
-                       images_[image].Step(plan, attention, arena));
+                       step->Run(images_[image], *bits_[image], plan));
       lists[image]->FinishStep();
       results.push_back(std::move(result));
     }
@@ -196,10 +247,8 @@ absl::Status ParityRun::CompareScale(
   for (std::int64_t branch = 0; branch < results[0].logits.size(0); ++branch) {
     for (const auto& result : results) logits.push_back(result.logits[branch]);
   }
-  for (const auto& result : results) {
-    bits.push_back(result.bits);
-    next.push_back(result.next_codes);
-  }
+  for (const RecordedBits* source : bits_) bits.push_back(source->drawn());
+  for (const auto& result : results) next.push_back(result.next_codes);
   for (const ImageInFlight& image : images_) {
     canvases.push_back(image.summed_codes());
   }
@@ -207,11 +256,9 @@ absl::Status ParityRun::CompareScale(
   ASSIGN_OR_RETURN(
       const at::Tensor recorded_logits,
       folder_.Get(AtScale(scale, "logits_raw"), all_logits.sizes().vec()));
-  report_.Compare("logits", all_logits, recorded_logits);
-  const at::Tensor all_bits = at::stack(bits);
-  ASSIGN_OR_RETURN(const at::Tensor recorded_bits,
-                   folder_.Get(AtScale(scale, "bits"), all_bits.sizes().vec()));
-  report_.CompareBits(all_bits, recorded_bits);
+  ASSIGN_OR_RETURN(const at::Tensor recorded_bits, RecordedBitsOf(scale));
+  report_.CompareScale(all_logits, recorded_logits, at::stack(bits),
+                       recorded_bits);
   RETURN_IF_ERROR(CompareIfRecorded(
       "summed_codes", AtScale(scale, "summed_codes"), at::cat(canvases)));
   if (!next[0].defined()) return absl::OkStatus();
@@ -250,22 +297,35 @@ absl::Status ParityRun::DecodePictures() {
   return absl::OkStatus();
 }
 
-absl::StatusOr<ParityReport> Run(const std::string& path, bool with_vae) {
+absl::StatusOr<ParityReport> Run(const std::string& path,
+                                 const ParityOptions& options) {
   ASSIGN_OR_RETURN(const GoldenFolder folder,
-                   GoldenFolder::Open(path, with_vae));
-  ASSIGN_OR_RETURN(WeightStore weights, folder.TransformerWeights());
+                   GoldenFolder::Open(path, options.with_vae));
+  ASSIGN_OR_RETURN(const WeightStore shapes, folder.TransformerWeights());
   ASSIGN_OR_RETURN(const TransformerSpec spec,
-                   folder.ReadTransformerSpec(weights));
+                   folder.ReadTransformerSpec(shapes));
+  ASSIGN_OR_RETURN(const at::Device device, ParityDevice(options.device, spec));
+  if (!device.is_cpu() &&
+      options.precision != ParityOptions::Precision::kBFloat16) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("device '", options.device, "' has bfloat16 only"));
+  }
+  const c10::DeviceGuard guard(device);
+  const WeightStore::Options stored = {
+      .device = device,
+      .dtype = at::kFloat,
+      .matrix_dtype = DtypeOf(options.precision)};
+  ASSIGN_OR_RETURN(WeightStore weights, folder.TransformerWeights(stored));
   ASSIGN_OR_RETURN(const std::unique_ptr<InfinityTransformer> transformer,
                    InfinityTransformer::Load(spec, std::move(weights)));
   std::unique_ptr<VaeDecoder> vae;
-  if (with_vae) {
-    ASSIGN_OR_RETURN(WeightStore vae_weights, folder.VaeWeights());
+  if (options.with_vae) {
+    ASSIGN_OR_RETURN(WeightStore vae_weights, folder.VaeWeights(stored));
     ASSIGN_OR_RETURN(const VaeSpec vae_spec, folder.ReadVaeSpec(vae_weights));
     ASSIGN_OR_RETURN(
         vae, VaeDecoder::Load(vae_spec, spec.bits, std::move(vae_weights)));
   }
-  ParityRun run(folder, *transformer, vae.get());
+  ParityRun run(folder, *transformer, vae.get(), options);
   RETURN_IF_ERROR(run.EncodeTexts());
   RETURN_IF_ERROR(run.StartImages());
   RETURN_IF_ERROR(run.RunScales());
@@ -277,9 +337,9 @@ absl::StatusOr<ParityReport> Run(const std::string& path, bool with_vae) {
 }  // namespace
 
 absl::StatusOr<ParityReport> RunParity(const std::string& folder,
-                                       bool with_vae) {
+                                       const ParityOptions& options) {
   return WithoutExceptions(absl::StrCat("parity run of ", folder),
-                           [&] { return Run(folder, with_vae); });
+                           [&] { return Run(folder, options); });
 }
 
 }  // namespace heatkv::model

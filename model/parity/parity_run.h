@@ -1,7 +1,7 @@
 // Repeats a recorded run of the authors' implementation with our model: same
-// weights, text features and random draws, but our own bits feed on, through
-// the same pool, block lists and step plans as the server's, with the schedule
-// that drops nothing.
+// weights, text features and random draws, through the same pool, block lists
+// and step plans as the server's, with the schedule that drops nothing or, if
+// the run was pruned, the one that we compute from its ranking and budget.
 
 #ifndef MODEL_PARITY_PARITY_RUN_H_
 #define MODEL_PARITY_PARITY_RUN_H_
@@ -13,10 +13,23 @@
 
 namespace heatkv::model {
 
+struct ParityOptions {
+  bool with_vae = true;
+  // "cpu", or, in builds with CUDA, "cuda" or "cuda:N".
+  std::string device = "cpu";
+  // Of the large products and the cache.  A GPU has no other than bfloat16.
+  enum class Precision { kFloat32, kBFloat16 };
+  Precision precision = Precision::kFloat32;
+  // Every scale starts from the bits that were fed on in the recorded run
+  // (`fed_bits` if the folder has them, else `bits`), so that scales are
+  // compared one by one.  Otherwise our own bits feed on.
+  bool feed_recorded = false;
+};
+
 // Fails if the folder cannot be read or contradicts itself; a run that merely
 // differs is a report that does not pass.
 absl::StatusOr<ParityReport> RunParity(const std::string& folder,
-                                       bool with_vae);
+                                       const ParityOptions& options);
 
 }  // namespace heatkv::model
 

@@ -6,7 +6,8 @@ namespace heatkv::model {
 
 at::Tensor RecordedBits::Draw(int scale, const at::Tensor& probabilities) {
   const at::Tensor race = probabilities / draws_.at(scale);
-  return race.select(-1, 1) > race.select(-1, 0);
+  drawn_ = race.select(-1, 1) > race.select(-1, 0);
+  return fed_.empty() ? drawn_ : fed_.at(scale);
 }
 
 }  // namespace heatkv::model

@@ -113,6 +113,41 @@ class ParityProgramTest(unittest.TestCase):
         self.change_meta(lambda meta: meta.pop('text_lens'))
         self.expect_unreadable('text_lens')
 
+    def test_fed_bits_keep_a_flipped_bit_from_the_later_scales(self):
+        self.flip_byte('goldens.safetensors', 'scale02.bits')
+        _, out, _ = run('--no-vae', self.folder)
+        free = json.loads(out)
+        _, out, _ = run('--no-vae', '--feed-recorded', self.folder)
+        fed = json.loads(out)
+        self.assertEqual([s['bits_flipped'] for s in free['scales']],
+                         [0, 0, 1, 0, 0, 0, 0])
+        self.assertLess(free['scales'][3]['logits_relative_rms'], 1e-4)
+        # Another history is fed than the one that the run had.
+        self.assertEqual(fed['scales'][2]['bits_flipped'], 1)
+        self.assertGreater(fed['scales'][3]['logits_relative_rms'], 1e-4)
+
+    def test_bfloat16_is_near_and_not_judged(self):
+        code, out, err = run('--no-vae', '--precision', 'bfloat16',
+                             '--feed-recorded', self.folder)
+        self.assertEqual(code, 0, out + err)
+        for scale in json.loads(out)['scales']:
+            self.assertGreater(scale['logits_relative_rms'], 1e-4)
+            self.assertLess(scale['logits_relative_rms'], 1e-2)
+
+    def test_a_ranking_of_another_model_exits_2(self):
+        self.change_meta(lambda meta: meta.update(heatkv={
+            'budget': 0.4, 'sink_scales': 3, 'orders': [[[0, 0]]] * 3}))
+        self.expect_unreadable('source scale 3')
+
+    def test_a_budget_without_a_ranking_exits_2(self):
+        self.change_meta(lambda meta: meta.update(heatkv={'budget': 0.4}))
+        self.expect_unreadable('heatkv', 'orders')
+
+    def test_a_device_that_is_not_there_exits_2(self):
+        code, _, err = run('--no-vae', '--device', 'cuda:63', self.folder)
+        self.assertEqual(code, 2)
+        self.assertIn('cuda:63', err)
+
 
 if __name__ == '__main__':
     unittest.main(argv=sys.argv[:1])

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <limits>
 
 #include "nlohmann/json.hpp"
@@ -72,6 +73,37 @@ TEST(ParityReportTest, WhatWasNotComparedDoesNotPass) {
   no_pictures.Compare("logits", at::ones({4}), at::ones({4}));
   no_pictures.CompareBits(kBits, kBits);
   EXPECT_FALSE(no_pictures.Passes());
+}
+
+TEST(ParityReportTest, TellsOfEachScale) {
+  ParityReport report(/*with_pictures=*/false);
+  report.CompareScale(at::tensor({3.0, 4.0}), at::tensor({3.0, 4.0}), kBits,
+                      kBits);
+  report.CompareScale(at::tensor({3.0, 4.5}), at::tensor({3.0, 4.0}), kBits,
+                      at::tensor({1, 1, 1, 0, 1, 1, 0, 1}));
+  const auto json = nlohmann::json::parse(report.ToJson());
+  ASSERT_EQ(json["scales"].size(), 2);
+  EXPECT_EQ(json["scales"][0]["logits_relative_rms"], 0.0);
+  EXPECT_EQ(json["scales"][0]["bits_flipped"], 0);
+  EXPECT_NEAR(json["scales"][1]["logits_relative_rms"].get<double>(), 0.5 / 5,
+              1e-12);
+  EXPECT_NEAR(json["scales"][1]["logits_relative_max"].get<double>(), 0.5 / 4,
+              1e-12);
+  EXPECT_EQ(json["scales"][1]["bits_flipped"], 2);
+  EXPECT_EQ(json["scales"][1]["bits_total"], 8);
+  EXPECT_EQ(json["bits_total"], 16);
+  EXPECT_EQ(json["bits_flipped"], 2);
+  EXPECT_EQ(json["logits"], 0.125);
+}
+
+TEST(ParityReportTest, PsnrIsThatOfAllPixelsAndNoneIfTheyAreEqual) {
+  ParityReport report = Passing();
+  EXPECT_TRUE(nlohmann::json::parse(report.ToJson())["psnr"].is_null());
+  report.ComparePixels(at::full({1}, 9, at::kByte),
+                       at::full({1}, 5, at::kByte));
+  // 16 over four pixels.
+  EXPECT_NEAR(nlohmann::json::parse(report.ToJson())["psnr"].get<double>(),
+              10 * std::log10(255.0 * 255.0 / 4), 1e-9);
 }
 
 }  // namespace

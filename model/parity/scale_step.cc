@@ -1,0 +1,103 @@
+#include "model/parity/scale_step.h"
+
+#include <ATen/ATen.h>
+
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "base/status_macros.h"
+#include "model/infinity/bit_probabilities.h"
+#include "model/infinity/key_value_arena.h"
+#include "model/infinity/reference_attention.h"
+#if HEATKV_CUDA
+#include "model/cuda/group_step.h"
+#include "model/cuda/kernel_calls.h"
+#endif
+
+namespace heatkv::model {
+namespace {
+
+class CpuScaleStep : public ScaleStep {
+ public:
+  explicit CpuScaleStep(KeyValueArena arena) : arena_(std::move(arena)) {}
+
+  absl::StatusOr<ImageInFlight::ScaleResult> Run(
+      ImageInFlight& image, RecordedBits& bits,
+      const cache::StepPlan& plan) override {
+    static_cast<void>(bits);  // the image has it
+    return image.Step(plan, attention_, arena_);
+  }
+
+ private:
+  KeyValueArena arena_;
+  ReferenceAttention attention_;
+};
+
+#if HEATKV_CUDA
+class CudaScaleStep : public ScaleStep {
+ public:
+  CudaScaleStep(const InfinityTransformer& transformer, KeyValueArena arena)
+      : arena_(std::move(arena)), group_(&transformer) {}
+
+  absl::StatusOr<ImageInFlight::ScaleResult> Run(
+      ImageInFlight& image, RecordedBits& bits,
+      const cache::StepPlan& plan) override {
+    const int scale = image.next_scale();
+    const double guidance = image.options().guidance[scale];
+    const GroupMember member{.image = &image, .plan = &plan};
+    ImageInFlight::ScaleResult result;
+    result.logits = group_.Logits({&member, 1}, /*capacity=*/1, arena_)[0]
+                        .narrow(0, 0, guidance == 1.0 ? 1 : image.branches())
+                        .clone();
+    result.bits = bits.Draw(
+        scale, BitProbabilities(GuidedLogits(result.logits, guidance,
+                                             image.options().tau[scale]),
+                                image.options().top_p));
+    image.Accept(result.bits);
+    return result;
+  }
+
+ private:
+  KeyValueArena arena_;
+  GroupStep group_;
+};
+#endif
+
+}  // namespace
+
+std::unique_ptr<ScaleStep> MakeScaleStep(const InfinityTransformer& transformer,
+                                         std::int64_t blocks,
+                                         at::ScalarType dtype) {
+  KeyValueArena arena(blocks, transformer.spec().head_width(), dtype,
+                      transformer.device());
+#if HEATKV_CUDA
+  if (transformer.device().is_cuda()) {
+    return std::make_unique<CudaScaleStep>(transformer, std::move(arena));
+  }
+#endif
+  return std::make_unique<CpuScaleStep>(std::move(arena));
+}
+
+absl::StatusOr<at::Device> ParityDevice(const std::string& name,
+                                        const TransformerSpec& spec) {
+  const at::Device device(name);
+  if (device.is_cpu()) return device;
+#if HEATKV_CUDA
+  if (device.is_cuda()) {
+    const int number = device.has_index() ? device.index() : 0;
+    if (number >= CudaDevices()) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "device '", name, "' is not available; this machine has ",
+          CudaDevices(), " CUDA devices"));
+    }
+    RETURN_IF_ERROR(GroupStep::CheckShape(spec));
+    return at::Device(at::kCUDA, static_cast<at::DeviceIndex>(number));
+  }
+#else
+  static_cast<void>(spec);
+#endif
+  return absl::InvalidArgumentError(
+      absl::StrCat("this build has no device '", name, "'"));
+}
+
+}  // namespace heatkv::model

@@ -1,0 +1,45 @@
+// One scale of one image of a parity run, on the device that the transformer is
+// on: on a CPU as ImageInFlight computes it, on a GPU by the server's group
+// step with room for one image, except that bits come from recorded draws.
+//
+// Refers to the transformer; owns the memory of the cache.  Used by one thread.
+
+#ifndef MODEL_PARITY_SCALE_STEP_H_
+#define MODEL_PARITY_SCALE_STEP_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "cache/step_plan.h"
+#include "model/infinity/image_in_flight.h"
+#include "model/infinity/transformer.h"
+#include "model/parity/recorded_bits.h"
+
+namespace heatkv::model {
+
+class ScaleStep {
+ public:
+  virtual ~ScaleStep() = default;
+
+  // Completes `plan.scale` of the image.  `bits` is the image's source of bits.
+  virtual absl::StatusOr<ImageInFlight::ScaleResult> Run(
+      ImageInFlight& image, RecordedBits& bits,
+      const cache::StepPlan& plan) = 0;
+};
+
+// `blocks` is the size of the pool that plans refer to, `dtype` that of stored
+// keys and values.
+std::unique_ptr<ScaleStep> MakeScaleStep(const InfinityTransformer& transformer,
+                                         std::int64_t blocks,
+                                         at::ScalarType dtype);
+
+// The device of that name, with its number; InvalidArgument if this machine or
+// this build has none, or the model's shape does not suit it.
+absl::StatusOr<at::Device> ParityDevice(const std::string& name,
+                                        const TransformerSpec& spec);
+
+}  // namespace heatkv::model
+
+#endif  // MODEL_PARITY_SCALE_STEP_H_
