@@ -10,9 +10,6 @@ heatkv_library(
     spec_rules.cc
     torch_exceptions.cc
     warm_up.cc
-    cuda/group_texts.cc
-    cuda/placed_texts.cc
-    cuda/step_tables.cc
     infinity/attentive_pooling.cc
     infinity/bit_probabilities.cc
     infinity/bit_source.cc
@@ -31,6 +28,9 @@ heatkv_library(
     infinity/step_slots.cc
     infinity/text_condition.cc
     infinity/transformer.cc
+    cuda/group_texts.cc
+    cuda/placed_texts.cc
+    cuda/step_tables.cc
     text/piece_model.cc
     text/relative_position.cc
     text/t5_encoder.cc
@@ -43,8 +43,8 @@ heatkv_library(
     weights/safetensors_file.cc
     weights/tensor_bytes.cc
     weights/weight_store.cc
-  DEPS heatkv_model_api heatkv_base heatkv_cache heatkv_step_tables absl::status absl::statusor
-       absl::strings absl::function_ref LibTorch::cpu
+  DEPS heatkv_model_api heatkv_base heatkv_cache heatkv_step_tables absl::status
+       absl::statusor absl::strings absl::function_ref LibTorch::cpu
   PRIVATE_DEPS nlohmann_json::nlohmann_json PkgConfig::SENTENCEPIECE)
 if(HEATKV_CUDA)
   add_subdirectory(kernels)
