@@ -62,5 +62,7 @@ function(heatkv_test)
     TEST_PREFIX "${ARG_NAME}."
     WORKING_DIRECTORY ${PROJECT_SOURCE_DIR}
     DISCOVERY_MODE PRE_TEST
+    # Gigabytes of libraries may come from a cold disk on a busy machine.
+    DISCOVERY_TIMEOUT 120
     PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "${ARG_LABELS}")
 endfunction()

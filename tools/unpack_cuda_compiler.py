@@ -15,8 +15,15 @@ import zipfile
 ROOT = "nvidia/cu13/"
 # Wheels do not say which of their files are programs.
 PROGRAM_FOLDERS = ("bin/", "nvvm/bin/")
-# Not needed to compile: the linker of device code (we link none) is.
-LEFT_OUT = ("bin/bin2c", "bin/__nvcc_device_query", ".metadata/", "lib/cmake/")
+# Not needed to compile (libnvvm is a compiler for programs that bring their own
+# front; nvcc starts cicc).
+LEFT_OUT = (
+    "bin/bin2c",
+    "bin/__nvcc_device_query",
+    "lib/cmake/",
+    "lib/libnvvm.so",
+    ".metadata/",
+)
 
 
 def unpack(wheel: pathlib.Path, target: pathlib.Path) -> int:
