@@ -1,8 +1,8 @@
 # Where NVIDIA's compiler is.  To be included before the language CUDA is enabled.
 #
 # What the caller names (CMAKE_CUDA_COMPILER, the environment's CUDACXX) comes
-# first, then the one that tools/setup.sh put into third_party/cuda because the
-# machine had none for this CUDA, then the machine's own.
+# first, then the one that tools/setup.sh put into third_party/cuda, then the
+# machine's own.
 
 set(HEATKV_CUDA_DIR ${PROJECT_SOURCE_DIR}/third_party/cuda
     CACHE PATH "Folder that tools/setup.sh unpacked NVIDIA's compiler into")

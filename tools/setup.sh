@@ -2,15 +2,16 @@
 # Installs what this machine still lacks to build, test and run HeatKV Server:
 # Debian packages, LibTorch (shared libraries and headers out of the pinned PyPI
 # wheels, into third_party/libtorch), the Python packages of the tests (into
-# third_party/python) and, when asked, NVIDIA's compiler (into third_party/cuda,
-# unless the machine has one).  Safe to interrupt and to run again: every step
-# checks what is there first, and every folder appears only when it is complete.
+# third_party/python) and, when asked, NVIDIA's compiler (into third_party/cuda).
+# Safe to interrupt and to run again: every step checks what is there first, and
+# every folder appears only when it is complete.
 #
 #   tools/setup.sh                  everything this machine can use
-#   tools/setup.sh --cuda           also the compiler and LibTorch's GPU half,
-#                                   where no GPU is: to build for machines that
-#                                   have one (2 GB more)
-#   tools/setup.sh --cuda-compile   also the compiler alone (0.1 GB more): to
+#   tools/setup.sh --cuda           also LibTorch's GPU half, where no GPU is, and
+#                                   the compiler, unless the machine has one: to
+#                                   build for machines with a GPU (2 GB more)
+#   tools/setup.sh --cuda-compile   also the compiler alone (0.1 GB more), so that
+#                                   all machines compile with the same: to
 #                                   compile and link for a GPU, not to run
 #   tools/setup.sh --check          only say what is missing; exit 1 if anything
 #                                   is
@@ -86,7 +87,7 @@ download_wheels() {
     --dest "$folder" "${@/#/--requirement=}"
 }
 
-# The machine's own compiler, if it is one for the CUDA that LibTorch is built
+# Whether the machine's own compiler is one for the CUDA that LibTorch is built
 # for.  CMake looks in the same places (cmake/CudaCompiler.cmake).
 readonly CUDA_MAJOR=$(sed -n 's/^nvidia-cuda-nvcc==\([0-9]*\).*/\1/p' "$CUDA_COMPILER")
 has_nvcc() {
@@ -110,7 +111,7 @@ need_libtorch=true
 $cuda_compile && ! [ -e "$LIBTORCH_DIR/torch/link-only/libtorch_cuda.so" ] &&
   need_libtorch=true
 need_compiler=false
-{ $cuda || $cuda_compile; } && ! has_nvcc &&
+{ $cuda_compile || { $cuda && ! has_nvcc; }; } &&
   ! is_current "$CUDA_DIR" "$CUDA_COMPILER" && need_compiler=true
 need_python=true
 is_current "$PYTHON_DIR" "$PYTHON_REQUIREMENTS" && need_python=false
@@ -169,7 +170,7 @@ if $need_libtorch; then
 fi
 
 if $need_compiler; then
-  say "no nvcc of CUDA $CUDA_MAJOR here: downloading NVIDIA's compiler" \
+  say "downloading NVIDIA's compiler" \
     "$(sed -n 's/^nvidia-cuda-nvcc==\([^ ]*\).*/\1/p' "$CUDA_COMPILER")" \
     "(about 105 MB)"
   work=third_party/.cuda-partial
