@@ -18,7 +18,7 @@
 #define MODEL_CUDA_GROUP_STEP_H_
 
 #include <ATen/core/Tensor.h>
-#include <ATen/cuda/CUDAEvent.h>
+#include <c10/cuda/CUDAEvent.h>
 
 #include <array>
 #include <cstdint>
@@ -93,7 +93,7 @@ class GroupStep {
   // The device's from AskForVerdict until `judged_` has happened, else the
   // host's: int32 [members or more], page-locked.
   at::Tensor verdict_;
-  at::cuda::CUDAEvent judged_;
+  c10::cuda::CUDAEvent judged_;
   std::optional<Recorder> recorder_;
   // By grid, grid of positions, scale, tokens up to it, branches and capacity.
   std::map<std::array<std::int64_t, 8>, std::unique_ptr<RecordedStep>>

@@ -13,7 +13,7 @@
 #define MODEL_CUDA_UPLOAD_BUFFERS_H_
 
 #include <ATen/core/Tensor.h>
-#include <ATen/cuda/CUDAEvent.h>
+#include <c10/cuda/CUDAEvent.h>
 
 #include <array>
 #include <cstdint>
@@ -36,7 +36,7 @@ class UploadBuffers {
  private:
   struct Buffer {
     at::Tensor memory;         // int32, page-locked
-    at::cuda::CUDAEvent read;  // recorded behind the copy that reads it
+    c10::cuda::CUDAEvent read;  // recorded behind the copy that reads it
   };
 
   std::array<Buffer, 2> buffers_;
