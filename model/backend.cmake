@@ -5,6 +5,7 @@ heatkv_library(
   NAME heatkv_model
   SRCS
     infinity_backend.cc
+    knob_rules.cc
     memory_available.cc
     memory_plan.cc
     spec_rules.cc
@@ -34,6 +35,7 @@ heatkv_library(
     text/piece_model.cc
     text/relative_position.cc
     text/t5_encoder.cc
+    text/text_worker.cc
     text/tokenizer.cc
     vae/decoder.cc
     vae/pixels.cc

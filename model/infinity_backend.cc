@@ -4,7 +4,6 @@
 #include <ATen/Parallel.h>
 #include <c10/core/DeviceGuard.h>
 
-#include <cmath>
 #include <limits>
 #include <optional>
 #include <string_view>
@@ -20,9 +19,11 @@
 #include "model/infinity/key_value_arena.h"
 #include "model/infinity/reference_attention.h"
 #include "model/infinity/transformer.h"
+#include "model/knob_rules.h"
 #include "model/memory_available.h"
 #include "model/spec_rules.h"
 #include "model/text/t5_encoder.h"
+#include "model/text/text_worker.h"
 #include "model/text/tokenizer.h"
 #include "model/torch_exceptions.h"
 #include "model/vae/decoder.h"
@@ -73,36 +74,6 @@ class InfinityImage : public ImageState {
   std::uint32_t number_;
 };
 
-absl::Status CheckKnobs(const SamplingKnobs& knobs, int num_scales) {
-  const auto check = [&](const char* name, const std::vector<float>& values) {
-    if (static_cast<int>(values.size()) != num_scales) {
-      return absl::InvalidArgumentError(
-          absl::StrCat(name, " has ", values.size(), " values, but the ladder ",
-                       num_scales, " scales"));
-    }
-    for (const float value : values) {
-      if (!std::isfinite(value)) {
-        return absl::InvalidArgumentError(
-            absl::StrCat(name, " holds ", value, ", expected a finite number"));
-      }
-    }
-    return absl::OkStatus();
-  };
-  RETURN_IF_ERROR(check("guidance", knobs.guidance));
-  RETURN_IF_ERROR(check("tau", knobs.tau));
-  for (const float tau : knobs.tau) {
-    if (tau <= 0) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("tau holds ", tau, ", expected more than 0"));
-    }
-  }
-  if (!(knobs.top_p > 0 && knobs.top_p <= 1)) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "top_p is ", knobs.top_p, ", expected more than 0 and at most 1"));
-  }
-  return absl::OkStatus();
-}
-
 // Of the largest scale that is computed to warm up a CPU.
 constexpr std::int64_t kCpuWarmTokens = 16;
 
@@ -118,15 +89,22 @@ class InfinityModel : public ImageModel {
   };
 
   InfinityModel(const ModelSpec& spec, at::Device device,
-                at::ScalarType cache_dtype, bool warms_up, Parts parts)
+                at::ScalarType cache_dtype,
+                const InfinityBackend::Options& options, Parts parts)
       : spec_(spec),
         device_(device),
         cache_dtype_(cache_dtype),
-        warms_up_(warms_up),
+        warms_up_(options.warm_up),
         parts_(std::move(parts)) {
 #if HEATKV_CUDA
     if (device_.is_cuda()) group_.emplace(parts_.transformer.get());
 #endif
+    if (options.text_encoder_on_cpu) {
+      text_worker_.emplace([this](const std::string& prompt) {
+        return WithoutExceptions("encoding the prompt",
+                                 [&] { return Features(prompt); });
+      });
+    }
   }
 
   const ModelSpec& spec() const override { return spec_; }
@@ -151,8 +129,12 @@ class InfinityModel : public ImageModel {
     const bool is_cpu = device_.is_cpu();
     const std::vector<int> ids(is_cpu ? 1 : spec_.tokenizer.max_length,
                                Tokenizer::kEndOfSequence);
-    ASSIGN_OR_RETURN(const std::shared_ptr<const EncodedText> text,
-                     OnDevice("warming up", [&] { return EncodeIds(ids); }));
+    ASSIGN_OR_RETURN(
+        const std::shared_ptr<const EncodedText> text,
+        OnDevice("warming up",
+                 [&]() -> absl::StatusOr<std::shared_ptr<const EncodedText>> {
+                   return Condition(parts_.text_encoder->Encode(ids));
+                 }));
     return model::WarmUp(
         *this, text,
         is_cpu ? kCpuWarmTokens : std::numeric_limits<std::int64_t>::max(),
@@ -163,6 +145,14 @@ class InfinityModel : public ImageModel {
     ASSIGN_OR_RETURN(const std::vector<int> ids,
                      parts_.tokenizer->Encode(prompt));
     return static_cast<int>(ids.size());
+  }
+
+  void PrepareText(std::string_view prompt) override {
+    if (text_worker_.has_value()) text_worker_->Prepare(prompt);
+  }
+
+  bool IsTextReady(std::string_view prompt) const override {
+    return !text_worker_.has_value() || text_worker_->IsReady(prompt);
   }
 
   absl::StatusOr<std::shared_ptr<const EncodedText>> EncodeText(
@@ -224,6 +214,15 @@ class InfinityModel : public ImageModel {
 
   absl::StatusOr<std::shared_ptr<const EncodedText>> Encode(
       std::string_view prompt) {
+    ASSIGN_OR_RETURN(const at::Tensor features,
+                     text_worker_.has_value()
+                         ? text_worker_->Take(std::string(prompt))
+                         : Features(prompt));
+    return Condition(features);
+  }
+
+  // What the text encoder makes of a prompt, where the encoder is.
+  absl::StatusOr<at::Tensor> Features(std::string_view prompt) const {
     ASSIGN_OR_RETURN(const std::vector<int> ids,
                      parts_.tokenizer->Encode(prompt));
     if (static_cast<int>(ids.size()) > spec_.tokenizer.max_length) {
@@ -231,14 +230,14 @@ class InfinityModel : public ImageModel {
           "the prompt has ", ids.size(), " tokens; the model reads at most ",
           spec_.tokenizer.max_length));
     }
-    return EncodeIds(ids);
+    return parts_.text_encoder->Encode(ids);
   }
 
-  absl::StatusOr<std::shared_ptr<const EncodedText>> EncodeIds(
-      const std::vector<int>& ids) {
+  std::shared_ptr<const EncodedText> Condition(
+      const at::Tensor& features) const {
     return std::make_shared<const InfinityText>(
-        std::make_shared<const TextCondition>(parts_.transformer->EncodeText(
-            parts_.text_encoder->Encode(ids).to(device_))));
+        std::make_shared<const TextCondition>(
+            parts_.transformer->EncodeText(features.to(device_))));
   }
 
   absl::StatusOr<std::unique_ptr<ImageState>> Start(
@@ -336,6 +335,9 @@ class InfinityModel : public ImageModel {
   std::optional<GroupStep> group_;  // on a GPU
 #endif
   std::optional<KeyValueArena> arena_;
+  // If the text encoder was asked for on the CPU.  Uses the parts, so it is the
+  // first to go.
+  std::optional<TextWorker> text_worker_;
 };
 
 absl::StatusOr<WeightStore> OpenWeights(const std::string& folder,
@@ -442,8 +444,8 @@ absl::StatusOr<std::unique_ptr<ImageModel>> Load(
   // What tensors were converted from.
   if (device.is_cuda()) ReleaseUnusedMemory();
 #endif
-  return std::make_unique<InfinityModel>(spec, device, cache_dtype,
-                                         options.warm_up, std::move(parts));
+  return std::make_unique<InfinityModel>(spec, device, cache_dtype, options,
+                                         std::move(parts));
 }
 
 }  // namespace

@@ -38,7 +38,8 @@ class InfinityBackend {
     std::optional<std::uint64_t> random_weights = std::nullopt;
     // Keeps the text encoder in host memory, computes texts on the CPU and
     // copies what the transformer needs of them to the device.  Saves the
-    // encoder's 2.4 GB of a GPU's memory with Infinity-2B.
+    // encoder's 2.4 GB of a GPU's memory with Infinity-2B.  Texts are then
+    // encoded on a thread of their own (PrepareText).
     bool text_encoder_on_cpu = false;
     // WarmUp: on a GPU two images of the first ladder, on the CPU their first
     // scales; or nothing.

@@ -70,7 +70,8 @@ absl::StatusOr<std::unique_ptr<model::ImageModel>> LoadModel(
   options.cache_dtype = plan.config.cache_dtype_in_use() == CacheDtype::kFloat32
                             ? model::InfinityBackend::CacheDtype::kFloat32
                             : model::InfinityBackend::CacheDtype::kBFloat16;
-  options.text_encoder_on_cpu = plan.config.is_text_encoder_on_host();
+  options.text_encoder_on_cpu =
+      plan.config.text_encoder == TextEncoderDevice::kCpu;
   options.warm_up = plan.config.warm_up;
   options.random_weights = plan.folder.random_weights;
   if (options.random_weights.has_value()) {

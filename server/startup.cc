@@ -67,6 +67,7 @@ MetricsOptions MakeMetricsOptions(const ServingPlan& plan,
   options.version = version;
   options.model = plan.folder.spec.name;
   options.weights = weights;
+  options.gpu = plan.config.gpu();
   options.memory = plan.memory;
   options.geometry = plan.book->geometry();
   for (const model::LadderSpec& ladder : plan.folder.spec.ladders) {

@@ -31,7 +31,7 @@ namespace heatkv::model {
 class EncodedText {
  public:
   virtual ~EncodedText() = default;
-  virtual int tokens() const = 0;  // end-of-sequence included
+  virtual int tokens() const = 0;          // end-of-sequence included
   virtual std::int64_t bytes() const = 0;  // of the device's memory
 };
 
@@ -98,6 +98,13 @@ class ImageModel {
   // Number of pieces of `prompt`, the end-of-sequence piece included, before
   // any truncation.  The one method that any thread may call at any time.
   virtual absl::StatusOr<int> CountTokens(std::string_view prompt) const = 0;
+
+  // Begins to encode `prompt`, where a backend can do that beside the calling
+  // thread; EncodeText then takes what it came to.
+  virtual void PrepareText(std::string_view /*prompt*/) {}
+
+  // False while EncodeText(prompt) would wait for what PrepareText began.
+  virtual bool IsTextReady(std::string_view /*prompt*/) const { return true; }
 
   // Fails with InvalidArgument if the prompt has more pieces than
   // tokenizer.max_length.

@@ -7,7 +7,7 @@
 // Only the prompt's own tokens are encoded: with the padding masked, as the
 // authors run it, the result is the same.
 //
-// Immutable after loading.  Used by one thread.
+// Immutable after loading; any thread may encode.
 
 #ifndef MODEL_TEXT_T5_ENCODER_H_
 #define MODEL_TEXT_T5_ENCODER_H_

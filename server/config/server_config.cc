@@ -269,6 +269,14 @@ bool IsDevice(absl::string_view text) {
 
 }  // namespace
 
+int ServerConfig::gpu() const {
+  int number = 0;
+  absl::string_view text = device;
+  return absl::ConsumePrefix(&text, "cuda:") && absl::SimpleAtoi(text, &number)
+             ? number
+             : 0;
+}
+
 std::int64_t PoolSize::Resolve(std::int64_t device_bytes) const {
   return fraction.has_value()
              ? static_cast<std::int64_t>(std::floor(*fraction * device_bytes))

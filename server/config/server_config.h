@@ -119,6 +119,8 @@ struct ServerConfig {
   static std::vector<TierSpec> DefaultTiers();
 
   bool is_on_gpu() const { return device != "cpu"; }
+  // The GPU's number; 0 on the CPU, too.
+  int gpu() const;
   // On the CPU, while the rest of the model is on a GPU.
   bool is_text_encoder_on_host() const {
     return is_on_gpu() && text_encoder == TextEncoderDevice::kCpu;

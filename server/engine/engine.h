@@ -173,7 +173,9 @@ class Engine {
   // Whether `request` must end now; if so `ending` and `cause` say why.
   bool IsOver(const RequestPtr& request);
   void EndWhatIsOver();
-  void HoldSlowReaders();
+  // Requests whose readers are slow or whose texts are still being encoded.
+  void HoldRequests();
+  bool TextIsReady(RunningRequest* request);
   void ReportPositions();
   // Starts the image if this is its first turn; false if that failed, and its
   // request has ended.

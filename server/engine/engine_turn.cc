@@ -43,7 +43,7 @@ bool Engine::RunOnce() {
   watch_.Poll(clock_->Now());
   EndWhatIsOver();
   AnswerViews();
-  HoldSlowReaders();
+  HoldRequests();
   std::optional<Turn> turn;
   {
     const std::lock_guard<std::mutex> lock(mutex_);
@@ -128,12 +128,23 @@ void Engine::EndWhatIsOver() {
   }
 }
 
-void Engine::HoldSlowReaders() {
+void Engine::HoldRequests() {
   const std::lock_guard<std::mutex> lock(mutex_);
   for (const auto& [number, request] : requests_) {
     if (request->images_started == request->images()) continue;
-    scheduler_.SetHeld(number, !request->sink->WantsMore());
+    scheduler_.SetHeld(
+        number, !request->sink->WantsMore() || !TextIsReady(request.get()));
   }
+}
+
+bool Engine::TextIsReady(RunningRequest* request) {
+  if (request->text != nullptr) return true;
+  const std::string& prompt = request->asked.prompt;
+  if (!request->has_prepared_text) {
+    request->has_prepared_text = true;
+    if (!prompts_.Contains(prompt)) model_->PrepareText(prompt);
+  }
+  return model_->IsTextReady(prompt);
 }
 
 void Engine::ReportPositions() {

@@ -30,6 +30,11 @@ class PromptCache {
   // Null if `prompt` is not here; else it counts as used now.
   std::shared_ptr<const model::EncodedText> Find(const std::string& prompt);
 
+  // The same without counting as use.
+  bool Contains(const std::string& prompt) const {
+    return by_prompt_.contains(prompt);
+  }
+
   // `text` is shared with the images being made from it.  One that is larger
   // than all there may be is not kept, and nothing leaves for it.
   void Insert(const std::string& prompt,

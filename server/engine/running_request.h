@@ -55,6 +55,7 @@ struct RunningRequest {
   int images_started = 0;
   int images_done = 0;
   bool has_shown_picture = false;
+  bool has_prepared_text = false;
   // Of the tier granted; null before the first image starts.
   std::shared_ptr<const cache::Trajectory> trajectory;
   std::shared_ptr<const model::EncodedText> text;

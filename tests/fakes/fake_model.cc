@@ -176,6 +176,14 @@ absl::Status FakeModel::WarmUp() {
   return script_->on_warm_up ? script_->on_warm_up() : absl::OkStatus();
 }
 
+void FakeModel::PrepareText(std::string_view prompt) {
+  script_->prepared_texts.emplace_back(prompt);
+}
+
+bool FakeModel::IsTextReady(std::string_view prompt) const {
+  return !script_->prepares_texts || script_->ready_texts.contains(prompt);
+}
+
 absl::StatusOr<int> FakeModel::CountTokens(std::string_view prompt) const {
   return static_cast<int>(prompt.size()) + 1;
 }

@@ -17,6 +17,7 @@
 #include <functional>
 #include <limits>
 #include <memory>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -35,6 +36,11 @@ class FakeModel final : public ImageModel {
     std::function<absl::Status(const std::string&, std::uint64_t, int)> on_step;
     std::function<absl::Status(const std::string&)> on_encode;
     std::function<absl::Status()> on_warm_up;
+    // Texts that are being encoded beside the engine's thread: none is ready
+    // before it is in ready_texts.
+    bool prepares_texts = false;
+    std::set<std::string, std::less<>> ready_texts;
+    std::vector<std::string> prepared_texts;
     std::function<absl::Status(const std::string&)> on_decode;
 
     // Told how long everything took: a test turns its clock by it.
@@ -70,6 +76,8 @@ class FakeModel final : public ImageModel {
   cache::CacheGeometry cache_geometry() const override;
   absl::Status CreateArena(std::int64_t blocks) override;
   absl::Status WarmUp() override;
+  void PrepareText(std::string_view prompt) override;
+  bool IsTextReady(std::string_view prompt) const override;
   // One token a byte, and one for the end.
   absl::StatusOr<int> CountTokens(std::string_view prompt) const override;
   absl::StatusOr<std::shared_ptr<const EncodedText>> EncodeText(

@@ -211,6 +211,31 @@ TEST_F(EngineTest, SaysWhyTheModelDidNotWarmUp) {
   EXPECT_EQ(engine_->AwaitWarm(), absl::InternalError("too cold"));
 }
 
+TEST_F(EngineTest, ATextThatIsBeingEncodedHoldsNobodyElseUp) {
+  script_->prepares_texts = true;
+  script_->ready_texts = {"b"};
+  MakeEngine(4);
+  const auto slow = Submit(Request("a"));
+  const auto quick = Submit(Request("b"));
+  RunUntilIdle();
+  EXPECT_EQ(script_->prepared_texts, (std::vector<std::string>{"a", "b"}));
+  EXPECT_TRUE(quick->status.has_value());
+  EXPECT_FALSE(slow->status.has_value());
+  script_->ready_texts.insert("a");
+  RunUntilIdle();
+  EXPECT_TRUE(slow->status.has_value());
+  EXPECT_EQ(script_->encodings, 2);
+}
+
+TEST_F(EngineTest, ATextThatIsRememberedIsNotPrepared) {
+  MakeEngine(1);
+  for (int i = 0; i < 2; ++i) {
+    Submit(Request("a"));
+    RunUntilIdle();
+  }
+  EXPECT_EQ(script_->prepared_texts, std::vector<std::string>{"a"});
+}
+
 TEST_F(EngineTest, RemembersPromptsWithinTheirBytes) {
   EngineOptions options;
   // A fake text has 1000 bytes a character and 1000 more.

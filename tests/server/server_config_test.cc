@@ -151,6 +151,7 @@ TEST(ServerConfigTest, ReadsTheDevice) {
     ASSERT_TRUE(config.ok()) << config.status();
     EXPECT_EQ(config->device, device);
     EXPECT_EQ(config->is_on_gpu(), config->device != "cpu");
+    EXPECT_EQ(config->gpu(), config->device == "cuda:7" ? 7 : 0);
   }
   for (const char* device :
        {"cuda:", "cuda:x", "cuda:-1", "cuda7", "CPU", ""}) {
