@@ -90,15 +90,22 @@ int64_t CanvasBytes(const ModelSpec& spec) {
   return 3 * LargestImageCells(spec) * spec.transformer.bits * kFloat;
 }
 
-// Keys and values of the texts of the largest group.
-int64_t StepTextBytes(const ModelSpec& spec, int running_images) {
-  const int64_t slots = std::min(running_images, 16);
+// Keys and values of the texts of a group of `slots` images with guidance.  A
+// step has room for a power of two of tokens.
+int64_t RoomForTexts(const ModelSpec& spec, int64_t slots) {
   const auto tokens = static_cast<std::uint64_t>(
       (slots + 1) * spec.transformer.text_max_length);
-  // Recorded steps keep room for a power of two.
   return TextBytes(spec.transformer,
                    static_cast<int64_t>(std::bit_ceil(tokens)),
                    /*is_on_gpu=*/true);
+}
+
+// Every room that was ever needed stays: those for one image together, and the
+// one for the largest group if its prompts are the longest there are.
+int64_t StepTextBytes(const ModelSpec& spec, int running_images) {
+  const int64_t slots = std::min(running_images, 16);
+  const int64_t one = 2 * RoomForTexts(spec, 1);
+  return slots == 1 ? one : one + RoomForTexts(spec, slots);
 }
 
 }  // namespace

@@ -156,8 +156,8 @@ TEST(MemoryPlanTest, OneImageWithTheTextEncoderOnTheHostFitsEightGibibytes) {
                          .running_images = 1};
   auto accounts = PlanMemory(Infinity2b(), demand);
   ASSERT_EQ(accounts.size(), 2);
-  // Half a gibibyte for the driver's context.
-  accounts[0].available = 15 * kGiB / 2;
+  // The rest is the driver's.
+  accounts[0].available = 31 * kGiB / 4;
   EXPECT_TRUE(CheckFits(accounts[0]).ok()) << CheckFits(accounts[0]);
   EXPECT_EQ(accounts[1].parts.size(), 1);
   EXPECT_EQ(accounts[1].total(),
@@ -166,7 +166,7 @@ TEST(MemoryPlanTest, OneImageWithTheTextEncoderOnTheHostFitsEightGibibytes) {
   demand.text_encoder_on_device = true;
   accounts = PlanMemory(Infinity2b(), demand);
   ASSERT_EQ(accounts.size(), 1);
-  accounts[0].available = 15 * kGiB / 2;
+  accounts[0].available = 31 * kGiB / 4;
   EXPECT_FALSE(CheckFits(accounts[0]).ok());
 }
 
