@@ -1,5 +1,7 @@
 #include "bench/idle_model.h"
 
+#include <cstdint>
+
 #include "base/check.h"
 
 namespace heatkv::server {
@@ -8,6 +10,7 @@ namespace {
 class IdleText : public model::EncodedText {
  public:
   int tokens() const override { return 1; }
+  std::int64_t bytes() const override { return 0; }
 };
 
 class IdleImage : public model::ImageState {
