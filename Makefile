@@ -5,7 +5,7 @@ SHELL := /bin/bash
 JOBS ?= $(shell nproc)
 PYTHON := third_party/python/bin/python
 
-.PHONY: help setup build test demo load-check load-check-sanitized core cuda test-cuda cuda-compile test-asan test-tsan format lint clean
+.PHONY: help setup build test demo load-check load-check-sanitized core cuda test-cuda cuda-compile bench-gpu test-asan test-tsan format lint clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -48,6 +48,9 @@ test-cuda: cuda  ## Build and run every test for NVIDIA GPUs
 cuda-compile:  ## Compile and link all CUDA code, not to run (0.1 GB more than build)
 	@tools/setup.sh --cuda-compile
 	@tools/build.sh cuda-compile $(JOBS) cuda_code
+
+bench-gpu:  ## Build, measure speed and memory on this machine's NVIDIA GPU (out/gpu/bench-gpu.json)
+	@tools/gpu_check.sh build bench
 
 test-asan: setup  ## Tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	@tools/build.sh asan $(JOBS)

@@ -21,9 +21,7 @@ std::string CellText(const CapacityCell& cell) {
   return absl::StrCat(cell.by_peaks, " / ", cell.safe);
 }
 
-std::string Seconds(double seconds) {
-  return absl::StrFormat("%.3f", seconds);
-}
+std::string Seconds(double seconds) { return absl::StrFormat("%.3f", seconds); }
 
 std::string LoadText(const SimulationPlan& plan) {
   const std::string pool =

@@ -412,7 +412,7 @@ absl::StatusOr<std::unique_ptr<ImageModel>> Load(
   WeightStore::Options text_stored = stored;
   if (options.text_encoder_on_cpu && !device.is_cpu()) {
     text_stored.device = at::kCPU;
-    text_stored.matrix_dtype = T5Encoder::HelperDtype();
+    text_stored.matrix_dtype = T5Encoder::HostDtype();
   }
   std::uint64_t part = 0;  // each of the three has a seed of its own
   const auto open =
@@ -456,8 +456,8 @@ absl::StatusOr<std::unique_ptr<ImageModel>> InfinityBackend::Create(
                            [&] { return Load(spec, folder, options); });
 }
 
-int InfinityBackend::HelperBytesPerWeight() {
-  return static_cast<int>(c10::elementSize(T5Encoder::HelperDtype()));
+int InfinityBackend::HostBytesPerWeight() {
+  return static_cast<int>(c10::elementSize(T5Encoder::HostDtype()));
 }
 
 absl::StatusOr<DeviceMemory> InfinityBackend::ReadMemory(

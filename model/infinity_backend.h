@@ -55,7 +55,7 @@ class InfinityBackend {
   static absl::StatusOr<DeviceMemory> ReadMemory(const std::string& device);
 
   // Bytes of a weight of a text encoder on the CPU next to a model on a GPU.
-  static int HelperBytesPerWeight();
+  static int HostBytesPerWeight();
 
   // Loads the model that `spec` describes from the files in `folder`.  Fails
   //  - as SafetensorsFile::Open and Tokenizer::Load do, if a file is missing or

@@ -48,7 +48,7 @@ absl::StatusOr<std::vector<model::MemoryAccount>> AccountForMemory(
   demand.pool_bytes = plan.pool_blocks * plan.book->geometry().block_bytes();
   demand.text_encoder_on_device = !config.is_text_encoder_on_host();
   demand.host_text_bytes_per_value =
-      model::InfinityBackend::HelperBytesPerWeight();
+      model::InfinityBackend::HostBytesPerWeight();
   demand.remembered_texts = config.cached_prompts;
   demand.remembered_bytes = config.cached_prompt_bytes;
   demand.running_images = config.max_running_images;

@@ -5,8 +5,8 @@
 #ifndef MODEL_API_MODEL_SPEC_H_
 #define MODEL_API_MODEL_SPEC_H_
 
-#include <optional>
 #include <algorithm>
+#include <optional>
 #include <string>
 #include <vector>
 

@@ -35,7 +35,7 @@ class UploadBuffers {
 
  private:
   struct Buffer {
-    at::Tensor memory;         // int32, page-locked
+    at::Tensor memory;          // int32, page-locked
     c10::cuda::CUDAEvent read;  // recorded behind the copy that reads it
   };
 

@@ -19,8 +19,8 @@ std::int64_t TextCondition::bytes() const {
     return bytes + static_cast<std::int64_t>(packed.nbytes());
   }
   for (const TextKeysValues& layer : layers) {
-    bytes += static_cast<std::int64_t>(layer.keys.nbytes() +
-                                       layer.values.nbytes());
+    bytes +=
+        static_cast<std::int64_t>(layer.keys.nbytes() + layer.values.nbytes());
   }
   return bytes;
 }

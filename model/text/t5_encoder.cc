@@ -60,7 +60,7 @@ absl::StatusOr<std::unique_ptr<T5Encoder>> T5Encoder::Load(
   return encoder;
 }
 
-at::ScalarType T5Encoder::HelperDtype() {
+at::ScalarType T5Encoder::HostDtype() {
 #if defined(__x86_64__)
   return __builtin_cpu_supports("avx512bf16") ? at::kBFloat16 : at::kFloat;
 #else

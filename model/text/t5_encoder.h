@@ -32,7 +32,7 @@ class T5Encoder {
 
   // Of matrices of an encoder on a CPU that helps a GPU, which computes in
   // bfloat16 anyway: bfloat16 if the CPU has instructions for it, else float32.
-  static at::ScalarType HelperDtype();
+  static at::ScalarType HostDtype();
 
   // ids, each in [0, vocabulary) -> float32 features [ids, width], on the
   // weights' device.

@@ -296,6 +296,40 @@ TEST_F(InfinityBackendTest, RefusesASpecThatContradictsItself) {
       AllOf(HasSubstr("6 scales"), HasSubstr("level_embeddings is 5")));
 }
 
+TEST_F(InfinityBackendTest, AStepThatThrowsEndsItsImageAlone) {
+  Running alone = Start("a red fox", 0, Knobs(1));
+  const RgbImage picture = Finish({&alone});
+  Running before = Start("a red fox", 0, Knobs(1));
+  Running broken = Start("a red fox", 0, Knobs(2));
+  Running after = Start("a red fox", 0, Knobs(1));
+  for (int scale = 0; scale < 3; ++scale) {
+    ASSERT_TRUE(Step({&before, &broken, &after}).ok());
+  }
+  std::vector<cache::StepPlan> plans;
+  std::vector<StepItem> items;
+  plans.reserve(3);
+  for (Running* image : {&before, &broken, &after}) {
+    plans.push_back(image->lists->PlanStep(3));
+    items.push_back({.image = image->state.get(), .plan = &plans.back()});
+  }
+  // To blocks that the arena does not have.
+  ASSERT_FALSE(plans[1].store.empty());
+  for (cache::BlockSpan& span : plans[1].store) span.block += pool_.capacity();
+  const std::vector<absl::Status> statuses = model_->Step(items);
+  ASSERT_EQ(statuses.size(), 3);
+  EXPECT_TRUE(statuses[0].ok()) << statuses[0];
+  EXPECT_EQ(statuses[1].code(), absl::StatusCode::kInternal) << statuses[1];
+  EXPECT_THAT(statuses[1].message(), HasSubstr("computing a scale"));
+  EXPECT_TRUE(statuses[2].ok()) << statuses[2];
+  for (Running* image : {&before, &broken, &after}) image->lists->FinishStep();
+  broken = Running();
+  for (int scale = 4; scale < 6; ++scale) {
+    ASSERT_TRUE(Step({&before, &after}).ok());
+  }
+  EXPECT_EQ(model_->Decode(*before.state)->pixels, picture.pixels);
+  EXPECT_EQ(model_->Decode(*after.state)->pixels, picture.pixels);
+}
+
 TEST_F(InfinityBackendTest, RefusesADeviceThatThisBuildLacks) {
   const auto status =
       InfinityBackend::Create(spec_, folder_.path(), {.device = "cuda"})

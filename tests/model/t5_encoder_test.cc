@@ -62,10 +62,10 @@ TEST(T5EncoderTest, InBfloat16TheFeaturesAreThoseOfFloat32ButForRounding) {
                            {.matrix_dtype = dtype}));
   };
   const auto encoder = load(at::kFloat);
-  const auto helper = load(at::kBFloat16);
+  const auto reduced = load(at::kBFloat16);
   const std::vector<int> ids = {5, 17, 159, 3, 88, 1};
   const at::Tensor truth = encoder->Encode(ids);
-  const at::Tensor mine = helper->Encode(ids);
+  const at::Tensor mine = reduced->Encode(ids);
   EXPECT_EQ(mine.scalar_type(), at::kFloat);
   const double error = ((mine - truth).norm() / truth.norm()).item<double>();
   EXPECT_GT(error, 0);

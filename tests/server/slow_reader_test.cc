@@ -117,7 +117,8 @@ TEST_F(SlowReaderTest, APreviewIsLeftOutWhileTheEncodersAreFarBehind) {
   std::promise<void> go_on;
   encoders_.Schedule([&] { go_on.get_future().wait(); });
   v1::GenerateImageRequest request = Ask("cat");
-  for (const int scale : {1, 2, 3, 4}) request.mutable_previews()->add_scales(scale);
+  for (const int scale : {1, 2, 3, 4})
+    request.mutable_previews()->add_scales(scale);
   const auto call = Call(request);
   RunUntilIdle();
   go_on.set_value();
