@@ -9,8 +9,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <cstdio>
-#include <fstream>
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -26,8 +24,9 @@
 #include "absl/time/clock.h"
 #include "base/check.h"
 #include "base/status_macros.h"
-#include "bench/random_ranking.h"
+#include "bench/report.h"
 #include "calibration/schedule_file.h"
+#include "model/api/random_ranking.h"
 #include "model/cuda/memory_report.h"
 #include "model/infinity_backend.h"
 #include "model/kernels/launch.h"
@@ -141,10 +140,8 @@ absl::Status Bench::Load() {
                        spec_, absl::GetFlag(FLAGS_tokenizer), options));
   model::ReleaseUnusedMemory();
   weight_bytes_ = model::ReadMemory(gpu_).allocated;
-  ASSIGN_OR_RETURN(
-      const cache::Ranking ranking,
-      RandomRanking(spec_.ladders[0].ladder, spec_.transformer.depth,
-                    spec_.transformer.heads, absl::GetFlag(FLAGS_seed)));
+  ASSIGN_OR_RETURN(const cache::Ranking ranking,
+                   model::RandomRanking(spec_, absl::GetFlag(FLAGS_seed)));
   ASSIGN_OR_RETURN(const cache::Budget budget,
                    cache::Budget::Create(absl::GetFlag(FLAGS_budget)));
   const cache::CacheGeometry geometry = model->cache_geometry();
@@ -258,16 +255,6 @@ int main(int argc, char** argv) {
   absl::SetProgramUsageMessage("measures speed and memory on a GPU");
   absl::ParseCommandLine(argc, argv);
   heatkv::server::Bench bench;
-  const auto result = bench.Run();
-  if (!result.ok()) {
-    std::fprintf(stderr, "heatkv_bench_gpu: error: %s\n",
-                 std::string(result.status().message()).c_str());
-    return 1;
-  }
-  const std::string text = result->dump(2) + "\n";
-  if (const std::string file = absl::GetFlag(FLAGS_output); !file.empty()) {
-    std::ofstream(file) << text;
-  }
-  std::fputs(text.c_str(), stdout);
-  return 0;
+  return heatkv::server::PrintReport("heatkv_bench_gpu", bench.Run(),
+                                     absl::GetFlag(FLAGS_output));
 }

@@ -19,7 +19,6 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
-#include <cstdio>
 #include <fstream>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -35,11 +34,12 @@
 #include "base/check.h"
 #include "base/status_macros.h"
 #include "bench/idle_model.h"
-#include "bench/random_ranking.h"
+#include "bench/report.h"
 #include "cache/block_lists.h"
 #include "cache/block_pool.h"
 #include "calibration/schedule_file.h"
 #include "model/api/model_spec.h"
+#include "model/api/random_ranking.h"
 #include "model/cuda/step_table_layout.h"
 #include "server/engine/engine.h"
 
@@ -144,10 +144,8 @@ class Bench {
 
 absl::Status Bench::Prepare() {
   ASSIGN_OR_RETURN(spec_, Infinity2b());
-  const model::TransformerSpec& shape = spec_.transformer;
   ASSIGN_OR_RETURN(const cache::Ranking ranking,
-                   RandomRanking(spec_.ladders[0].ladder, shape.depth,
-                                 shape.heads, absl::GetFlag(FLAGS_seed)));
+                   model::RandomRanking(spec_, absl::GetFlag(FLAGS_seed)));
   ASSIGN_OR_RETURN(const cache::Budget budget,
                    cache::Budget::Create(absl::GetFlag(FLAGS_budget)));
   ASSIGN_OR_RETURN(
@@ -315,16 +313,6 @@ absl::StatusOr<json> Run() {
 int main(int argc, char** argv) {
   absl::SetProgramUsageMessage("measures the host's part of a step");
   absl::ParseCommandLine(argc, argv);
-  const auto result = heatkv::server::Run();
-  if (!result.ok()) {
-    std::fprintf(stderr, "heatkv_bench_host: error: %s\n",
-                 std::string(result.status().message()).c_str());
-    return 1;
-  }
-  const std::string text = result->dump(2) + "\n";
-  if (const std::string file = absl::GetFlag(FLAGS_output); !file.empty()) {
-    std::ofstream(file) << text;
-  }
-  std::fputs(text.c_str(), stdout);
-  return 0;
+  return heatkv::server::PrintReport("heatkv_bench_host", heatkv::server::Run(),
+                                     absl::GetFlag(FLAGS_output));
 }

@@ -12,8 +12,8 @@
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "calibration/sha256.h"
+#include "model/api/random_ranking.h"
 #include "server/config/model_yaml.h"
-#include "server/random_ranking.h"
 
 namespace heatkv::server {
 namespace {
@@ -86,7 +86,8 @@ absl::StatusOr<ModelFolder> OpenModelWithRandomWeights(
   folder.path = path;
   folder.random_weights = seed;
   ASSIGN_OR_RETURN(folder.spec, LoadModelSpec(path));
-  ASSIGN_OR_RETURN(folder.random_ranking, RandomRanking(folder.spec, seed));
+  ASSIGN_OR_RETURN(folder.random_ranking,
+                   model::RandomRanking(folder.spec, seed));
   return folder;
 }
 

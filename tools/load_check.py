@@ -224,18 +224,26 @@ def cancel_to_release(before, after):
     return (int(steps[-1][1]), steps) if steps else (0, [])
 
 
-def print_release(before, after):
+def release_quantiles(before, after):
+    """Upper bounds in seconds of the times from a cancellation to the blocks."""
     count, steps = cancel_to_release(before, after)
-    if count == 0:
+    quantiles = {"count": count}
+    for name, share in (("p50", 0.5), ("p95", 0.95), ("max", 1)):
+        quantiles[name] = next(
+            (bound for bound, below in steps if count and below >= share * count),
+            None,
+        )
+    return quantiles
+
+
+def print_release(release):
+    if release["count"] == 0:
         print("cancel to release: nobody was cancelled in the making")
         return
-    quantile = {
-        share: next(bound for bound, below in steps if below >= share * count)
-        for share in (0.5, 0.95, 1)
-    }
     print(
-        f"cancel to release: {count} requests, p50 <= {quantile[0.5]:g} s, "
-        f"p95 <= {quantile[0.95]:g} s, all <= {quantile[1]:g} s"
+        f"cancel to release: {release['count']} requests, "
+        f"p50 <= {release['p50']:g} s, p95 <= {release['p95']:g} s, "
+        f"all <= {release['max']:g} s"
     )
 
 
@@ -308,7 +316,8 @@ def check(flags, server, capabilities, pool_bytes):
         f"{sampler.most_running:.0f} images in the making and "
         f"{sampler.most_waiting:.0f} requests waiting ({sampler.samples} samples)"
     )
-    print_release(before, after)
+    release = release_quantiles(before, after)
+    print_release(release)
     if high_water > pool_bytes:
         print(f"the pool held {high_water - pool_bytes} bytes more than it has")
         plan_error = max(plan_error, high_water - pool_bytes)
@@ -330,6 +339,7 @@ def check(flags, server, capabilities, pool_bytes):
             "most_peak_sum_bytes": int(sampler.most_planned),
             "most_images_running": int(sampler.most_running),
             "most_requests_waiting": int(sampler.most_waiting),
+            "cancel_to_release_seconds_at_most": release,
             "lost": lost,
             "wrong": wrong,
             "leaked": leaked,

@@ -8,7 +8,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "server/random_ranking.h"
+#include "model/api/random_ranking.h"
 
 namespace heatkv::server {
 namespace {
@@ -62,8 +62,8 @@ TEST(RandomRankingTest, RanksEveryHeadForEveryScaleThatCanBeDropped) {
 
 TEST(RandomRankingTest, DependsOnTheSeedAlone) {
   const auto folder = OpenModelWithRandomWeights(kTiny, 5);
-  EXPECT_EQ(*RandomRanking(folder->spec, 5), *folder->ranking());
-  EXPECT_NE(*RandomRanking(folder->spec, 6), *folder->ranking());
+  EXPECT_EQ(*model::RandomRanking(folder->spec, 5), *folder->ranking());
+  EXPECT_NE(*model::RandomRanking(folder->spec, 6), *folder->ranking());
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-#include "server/random_ranking.h"
+#include "model/api/random_ranking.h"
 
 #include <algorithm>
 #include <random>
@@ -7,7 +7,7 @@
 
 #include "absl/status/status.h"
 
-namespace heatkv::server {
+namespace heatkv::model {
 namespace {
 
 // std::shuffle's result depends on the library, this one's does not.
@@ -19,14 +19,14 @@ void Shuffle(std::mt19937_64& random, std::vector<cache::HeadIndex>* heads) {
 
 }  // namespace
 
-absl::StatusOr<cache::Ranking> RandomRanking(const model::ModelSpec& spec,
+absl::StatusOr<cache::Ranking> RandomRanking(const ModelSpec& spec,
                                              std::uint64_t seed) {
   if (spec.ladders.empty()) {
     return absl::InvalidArgumentError("the model has no ladder");
   }
   const int first = spec.ladders[0].ladder.sink_scales();
   int end = first;
-  for (const model::LadderSpec& ladder : spec.ladders) {
+  for (const LadderSpec& ladder : spec.ladders) {
     end = std::max(end, ladder.ladder.end_prunable());
   }
   std::vector<cache::HeadIndex> heads;
@@ -45,4 +45,4 @@ absl::StatusOr<cache::Ranking> RandomRanking(const model::ModelSpec& spec,
                                 first, std::move(orders));
 }
 
-}  // namespace heatkv::server
+}  // namespace heatkv::model
