@@ -5,10 +5,8 @@ import re
 import subprocess
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-LOAD = [
-    "--no_capacity", "--rule", "both", "--tiers", "0.05=1,0.1=2,0.2=1",
-    "--pool", "2GiB", "--requests", "20000",
-]
+LOAD = ["--no_capacity", "--rule", "both", "--pool", "2GiB", "--requests", "20000"]
+MIXED = "0.05=1,0.1=2,0.2=1"
 
 
 def simulated_rows(programs, *arguments):
@@ -53,7 +51,7 @@ def test_the_capacity_tables_are_the_simulators(programs):
 
 def test_the_tables_of_policies_are_the_simulators(programs):
     documented = rows_of("docs/capacity.md")
-    for load in ["0.8", "1.2"]:
-        rows = simulated_rows(programs, *LOAD, "--load", load)
+    for tiers, load in [(MIXED, "0.8"), (MIXED, "1.2"), ("0.1", "1.2")]:
+        rows = simulated_rows(programs, *LOAD, "--tiers", tiers, "--load", load)
         assert len(rows) == 4
         assert set(rows) <= documented
