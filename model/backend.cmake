@@ -8,6 +8,7 @@ heatkv_library(
     knob_rules.cc
     memory_available.cc
     memory_plan.cc
+    prompt_texts.cc
     spec_rules.cc
     torch_exceptions.cc
     warm_up.cc
@@ -53,7 +54,8 @@ if(HEATKV_CUDA)
   target_sources(
     heatkv_model PRIVATE cuda/group_layers.cc cuda/group_step.cc
                          cuda/kernel_calls.cc cuda/memory_report.cc
-                         cuda/recorded_step.cc cuda/upload_buffers.cc)
+                         cuda/recorded_step.cc cuda/recorded_texts.cc
+                         cuda/upload_buffers.cc)
   target_compile_definitions(heatkv_model PUBLIC HEATKV_CUDA=1)
   target_link_libraries(heatkv_model PUBLIC heatkv_kernels)
 endif()

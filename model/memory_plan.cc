@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "model/text/token_buckets.h"
 
 namespace heatkv::model {
 namespace {
@@ -108,6 +109,33 @@ int64_t StepTextBytes(const ModelSpec& spec, int running_images) {
   return slots == 1 ? one : one + RoomForTexts(spec, slots);
 }
 
+// Pooled text and its modulations.
+int64_t CondensedBytes(const TransformerSpec& spec) {
+  const int64_t w = spec.width;
+  return kFloat * (w + 6 * w + 2 * w);
+}
+
+// Recorded texts (cuda/recorded_texts.h): the position bias and what a graph
+// makes of it, the rest of the largest graph, and what every graph leaves.
+int64_t RecordedTextBytes(const ModelSpec& spec) {
+  const TextEncoderSpec& text = spec.text_encoder;
+  const int64_t rows = TokenBucket(spec.tokenizer.max_length);
+  const int64_t inner = int64_t{text.heads} * text.head_width;
+  const int64_t bias = kBfloat16 * text.heads * rows * rows;
+  // Two images of the residual stream and its norm, or of what is made of the
+  // features; then attention, or the layer between two norms.
+  int64_t row = kFloat * (3 * int64_t{text.width} + 3 * spec.transformer.width);
+  row += kBfloat16 * (2 * int64_t{text.width} +
+                      std::max<int64_t>(5 * inner, 4 * text.mlp_width));
+  int64_t outputs = 0;
+  for (const int bucket : TokenBuckets(spec.tokenizer.max_length)) {
+    outputs += kFloat * bucket * spec.transformer.width +
+               CondensedBytes(spec.transformer);
+  }
+  // Once where a text is tried and once where it is recorded.
+  return bias + 2 * (bias + rows * row) + outputs;
+}
+
 }  // namespace
 
 int64_t TransformerBytes(const TransformerSpec& spec, bool is_on_gpu) {
@@ -181,8 +209,8 @@ int64_t VaeBytes(const VaeSpec& spec, int bits, bool is_on_gpu) {
 
 int64_t TextBytes(const TransformerSpec& spec, int64_t tokens, bool is_on_gpu) {
   const int64_t w = spec.width;
-  // Pooled text and its modulations, then keys and values of every layer.
-  return kFloat * (w + 6 * w + 2 * w) +
+  // Then keys and values of every layer.
+  return CondensedBytes(spec) +
          MatrixBytes(is_on_gpu) * spec.depth * 2 * tokens * w;
 }
 
@@ -239,17 +267,26 @@ std::vector<MemoryAccount> PlanMemory(const ModelSpec& spec,
                                      demand.remembered_texts * longest_text));
   add("images in flight",
       demand.running_images * (CanvasBytes(spec) + longest_text));
+  // One for every number of tokens; their keys and values are the
+  // transformer's.
+  add("unconditional texts",
+      spec.tokenizer.max_length * CondensedBytes(transformer));
   add("staging", StagingBytes(transformer, step, gpu));
-  // A step and a decoding never run at once.
+  // A step, a decoding and a text's large product never run at once.
   add("activations",
-      std::max(ActivationBytes(transformer, step, gpu),
-               DecodingBytes(spec.vae, LargestImageCells(spec), gpu)));
+      std::max({ActivationBytes(transformer, step, gpu),
+                DecodingBytes(spec.vae, LargestImageCells(spec), gpu),
+                TextBytes(transformer, TokenBucket(spec.tokenizer.max_length),
+                          gpu)}));
   if (gpu) {
     const StepSize recorded = LargestStep(spec, gpu, kRecordedRows);
     // Once where a step is tried and once where it is recorded.
     add("recorded steps", 2 * (StagingBytes(transformer, recorded, gpu) +
                                ActivationBytes(transformer, recorded, gpu)));
     add("texts of a step", StepTextBytes(spec, demand.running_images));
+    if (demand.text_encoder_on_device) {
+      add("recorded texts", RecordedTextBytes(spec));
+    }
     add("libraries", kLibraries);
   }
   std::vector<MemoryAccount> accounts = {std::move(device)};

@@ -45,6 +45,7 @@ ModelSpec Infinity2b() {
                        .head_width = 64,
                        .layers = 24,
                        .mlp_width = 5120};
+  spec.tokenizer.max_length = 512;
   spec.ladders.push_back({.aspect = "1:1",
                           .pixel_class = "1M",
                           .rope_grid = {64, 64},
