@@ -19,6 +19,15 @@ std::string Version(int version) {
 
 void CheckLaunch(const char* what) { Check(cudaGetLastError(), what); }
 
+int Multiprocessors() {
+  int device = 0;
+  int count = 0;
+  Check(cudaGetDevice(&device), "asking for the device");
+  Check(cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, device),
+        "asking for the device's multiprocessors");
+  return count;
+}
+
 DeviceMemory CurrentDeviceMemory() {
   std::size_t free = 0;
   std::size_t total = 0;

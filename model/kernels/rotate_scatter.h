@@ -1,7 +1,8 @@
 // From the product of queries, keys and values to what attention reads:
 // queries and keys of each head are normalised to length 1, queries multiplied
 // by their head's scale, both turned by the rotary embedding, and keys and
-// values written behind the kept prefix of their head in staging.
+// values written behind the kept prefix of their head in staging.  The prefixes
+// come there at the same time, out of the arena.
 
 #ifndef MODEL_KERNELS_ROTATE_SCATTER_H_
 #define MODEL_KERNELS_ROTATE_SCATTER_H_
@@ -9,6 +10,7 @@
 #include <cstdint>
 
 #include "model/kernels/launch.h"
+#include "model/kernels/span_copy.h"
 
 namespace heatkv::kernels {
 
@@ -25,7 +27,8 @@ struct RotateScatter {
   int rows = 0;
   int tokens = 0;
   int heads = 0;
-  int head_width = 0;  // even, at most 256
+  int head_width = 0;  // a multiple of 8, at most 256
+  SpanCopy prefixes;   // arena to staging, other rows than the current scale's
 };
 
 void Launch(const RotateScatter& work, Stream stream);
