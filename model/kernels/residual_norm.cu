@@ -1,6 +1,7 @@
 #include <cuda_bf16.h>
 #include <cuda_runtime.h>
 
+#include "model/kernels/early_launch.cuh"
 #include "model/kernels/residual_norm.h"
 #include "model/kernels/span_copy.cuh"
 
@@ -125,6 +126,7 @@ __global__ void __launch_bounds__(kThreads, kResident<kVectors>)
     scale[i].z += work.offset;
     scale[i].w += work.offset;
   }
+  WaitForPredecessor();
   const int first = block % division.chunks * division.tokens;
   const int last = min(first + division.tokens, work.tokens);
   std::int64_t base =
@@ -193,9 +195,9 @@ void LaunchWith(const ResidualNorm& work, Stream stream) {
   division.tokens = (work.rows * work.tokens + resident - 1) / resident;
   division.chunks = (work.tokens + division.tokens - 1) / division.tokens;
   division.blocks = division.chunks * work.rows;
-  ResidualNormKernel<kVectors>
-      <<<division.blocks + CopyBlocks(work.stores), kThreads, 0, stream>>>(
-          work, division);
+  LaunchEarly("residual norm", ResidualNormKernel<kVectors>,
+              division.blocks + CopyBlocks(work.stores), kThreads, stream, work,
+              division);
 }
 
 }  // namespace
@@ -214,7 +216,6 @@ void Launch(const ResidualNorm& work, Stream stream) {
     throw CudaError("residual norm: width " + std::to_string(work.width) +
                     " is more than 8192");
   }
-  CheckLaunch("residual norm");
 }
 
 }  // namespace heatkv::kernels

@@ -6,6 +6,9 @@
 //
 // It may store keys and values that survive at the same time.
 //
+// Gate, scale, shift and the list of stores must be there before the kernel in
+// front of this one starts.
+//
 // Statistics and sums are float32.  A row of a group (one branch of one image)
 // has its own gate, scale and shift; each is the sum of a part that belongs to
 // the layer and a part that belongs to the row's text.

@@ -1,6 +1,7 @@
 #include <cuda_bf16.h>
 #include <cuda_runtime.h>
 
+#include "model/kernels/early_launch.cuh"
 #include "model/kernels/rotate_scatter.h"
 #include "model/kernels/span_copy.cuh"
 
@@ -87,9 +88,6 @@ __global__ void __launch_bounds__(kThreads)
   float scale = 0;
   int first = 0;
   if (is_mine) {
-    query = product[0];
-    key = product[layer_units];
-    value = product[2 * layer_units];
     const float4* const rotations =
         reinterpret_cast<const float4*>(work.rotations) +
         (static_cast<std::int64_t>(token) * units + lane) * 2;
@@ -97,6 +95,12 @@ __global__ void __launch_bounds__(kThreads)
     turns[1] = rotations[1];
     scale = work.query_scale[head];
     first = work.current[row * work.heads + head];
+  }
+  WaitForPredecessor();
+  if (is_mine) {
+    query = product[0];
+    key = product[layer_units];
+    value = product[2 * layer_units];
   }
   query = NormaliseAndTurn<kLanes>(query, turns, scale);
   key = NormaliseAndTurn<kLanes>(key, turns, 1.0f);
@@ -117,9 +121,9 @@ void LaunchWith(const RotateScatter& work, Stream stream) {
   const std::int64_t vectors =
       static_cast<std::int64_t>(work.rows) * work.tokens * work.heads;
   const int blocks = static_cast<int>((vectors + kVectors - 1) / kVectors);
-  RotateScatterKernel<kLanes>
-      <<<blocks + CopyBlocks(work.prefixes), kThreads, 0, stream>>>(work,
-                                                                    blocks);
+  LaunchEarly("rotation of queries and keys", RotateScatterKernel<kLanes>,
+              blocks + CopyBlocks(work.prefixes), kThreads, stream, work,
+              blocks);
 }
 
 }  // namespace
@@ -143,7 +147,6 @@ void Launch(const RotateScatter& work, Stream stream) {
   } else {
     LaunchWith<32>(work, stream);
   }
-  CheckLaunch("rotation of queries and keys");
 }
 
 }  // namespace heatkv::kernels

@@ -3,6 +3,9 @@
 // by their head's scale, both turned by the rotary embedding, and keys and
 // values written behind the kept prefix of their head in staging.  The prefixes
 // come there at the same time, out of the arena.
+//
+// Scales, rotations, `current` and the list of prefixes must be there before
+// the kernel in front of this one starts.
 
 #ifndef MODEL_KERNELS_ROTATE_SCATTER_H_
 #define MODEL_KERNELS_ROTATE_SCATTER_H_

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 
+#include "model/kernels/early_launch.cuh"
 #include "model/kernels/span_copy.h"
 
 namespace heatkv::kernels {
@@ -17,17 +18,23 @@ inline int CopyBlocks(const SpanCopy& work) {
   return std::min(work.most_spans, 1024);
 }
 
-// The share of block `block` of `blocks`.  A block takes span after span, 16
-// bytes a thread: spans are a few KiB, and what counts is that all of one is in
-// flight at once.
+// The share of block `block` of `blocks`, behind the predecessor; the table is
+// older than that.  A block takes span after span, 16 bytes a thread: spans are
+// a few KiB, and what counts is that all of one is in flight at once.
 template <bool kToArena>
 __device__ void CopySpans(const SpanCopy& work, int block, int blocks) {
   const SpanList list = *work.list;
   const CopySpan* const spans =
       reinterpret_cast<const CopySpan*>(work.table + list.begin);
   const int row_units = work.head_width / 8;
-  for (int index = block; index < list.spans; index += blocks) {
-    const CopySpan span = spans[index];
+  int index = block;
+  CopySpan next;
+  if (index < list.spans) next = spans[index];
+  WaitForPredecessor();
+  while (index < list.spans) {
+    const CopySpan span = next;
+    index += blocks;
+    if (index < list.spans) next = spans[index];
     const int units = span.tokens * row_units;
     uint4* const arena_keys =
         static_cast<uint4*>(work.arena) +

@@ -2,6 +2,9 @@
 // random inputs of shapes that no block size divides.
 
 #include <ATen/ATen.h>
+#include <ATen/cuda/CUDAGraph.h>
+#include <c10/cuda/CUDAFunctions.h>
+#include <c10/cuda/CUDAGuard.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -214,6 +217,61 @@ TEST_P(KernelsTest, ResidualNormStoresKeysAndValuesMeanwhile) {
     const at::Tensor arena = poison.clone();
     run(none.Copy(9, arena, keys, values));
     EXPECT_TRUE(at::equal(arena, poison));
+  }
+}
+
+// A kernel may start before the one in front of it has ended, and must wait for
+// it all the same, recorded or not.
+TEST_P(KernelsTest, KernelsSeeWhatTheOnesInFrontOfThemWrote) {
+  const int width = GetParam();
+  const int rows = 2;
+  const int tokens = 700;
+  const at::Tensor before = Random({rows, tokens, width});
+  const at::Tensor weight = Random({width});
+  at::Tensor out =
+      at::empty({rows, tokens, width}, before.options().dtype(at::kBFloat16));
+  at::Tensor x = before.clone();
+  // Each adds what the last one left, and overwrites it.
+  const auto launch = [&](bool apart) {
+    for (int i = 0; i < 40; ++i) {
+      kernels::ResidualNorm work;
+      work.x = x.mutable_data_ptr<float>();
+      work.added = out.const_data_ptr();
+      work.scale = {.layer = weight.const_data_ptr<float>()};
+      work.epsilon = 1e-6f;
+      work.out_bf16 = out.mutable_data_ptr();
+      work.rows = rows;
+      work.tokens = tokens;
+      work.width = width;
+      kernels::Launch(work, CurrentStream());
+      if (apart) c10::cuda::device_synchronize();
+    }
+  };
+  const auto reset = [&] {
+    x.copy_(before);
+    out.zero_();
+  };
+  reset();
+  launch(/*apart=*/true);
+  const at::Tensor expected = x.clone();
+  EXPECT_TRUE(expected.isfinite().all().item<bool>());
+
+  reset();
+  launch(/*apart=*/false);
+  EXPECT_TRUE(at::equal(x, expected));
+
+  reset();
+  c10::cuda::device_synchronize();
+  const c10::cuda::CUDAStream stream = c10::cuda::getStreamFromPool();
+  const c10::cuda::CUDAStreamGuard guard(stream);
+  at::cuda::CUDAGraph graph;
+  graph.capture_begin({0, 0}, cudaStreamCaptureModeThreadLocal);
+  launch(/*apart=*/false);
+  graph.capture_end();
+  for (int replay = 0; replay < 3; ++replay) {
+    reset();
+    graph.replay();
+    EXPECT_TRUE(at::equal(x, expected)) << replay;
   }
 }
 
