@@ -12,6 +12,7 @@ constexpr int kThreads = 256;
 // A thread's share of a head's vector: 16 bytes.
 constexpr int kValues = 8;
 constexpr float kSmallestNorm = 1e-12f;
+constexpr std::uint32_t kNans = 0x7fc07fc0u;  // two bf16
 
 // The sum over kLanes neighbouring lanes.  All lanes of the warp take part.
 template <int kLanes>
@@ -30,6 +31,26 @@ __device__ float2 Unpack(std::uint32_t pair) {
 __device__ std::uint32_t Pack(float a, float b) {
   const __nv_bfloat162 pair = __floats2bfloat162_rn(a, b);
   return *reinterpret_cast<const std::uint32_t*>(&pair);
+}
+
+// Whether all of a thread's values are finite.
+__device__ bool IsFinite(uint4 raw) {
+  bool finite = true;
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    const float2 pair = Unpack((&raw.x)[i]);
+    finite = finite && isfinite(pair.x) && isfinite(pair.y);
+  }
+  return finite;
+}
+
+// Whether `value` is true of all kLanes neighbouring lanes.  All lanes of the
+// warp take part.
+template <int kLanes>
+__device__ bool LaneAll(bool value) {
+  constexpr unsigned kOnes = 0xffffffffu >> (32 - kLanes);
+  const unsigned lanes = kOnes << (threadIdx.x % 32 / kLanes * kLanes);
+  return (__ballot_sync(0xffffffffu, value) & lanes) == lanes;
 }
 
 // Normalises, scales and turns one vector, which kLanes lanes share.
@@ -104,10 +125,16 @@ __global__ void __launch_bounds__(kThreads)
   }
   query = NormaliseAndTurn<kLanes>(query, turns, scale);
   key = NormaliseAndTurn<kLanes>(key, turns, 1.0f);
+  if (!LaneAll<kLanes>(IsFinite(key) && IsFinite(value))) {
+    query = {kNans, kNans, kNans, kNans};
+    key = value = {0, 0, 0, 0};
+  }
   if (!is_mine) return;
   const std::int64_t queried =
-      (static_cast<std::int64_t>(row) * work.heads + head) * work.tokens +
-      token;
+      work.queries_by_token
+          ? index
+          : (static_cast<std::int64_t>(row) * work.heads + head) * work.tokens +
+                token;
   static_cast<uint4*>(work.queries)[queried * units + lane] = query;
   const std::int64_t staged =
       (static_cast<std::int64_t>(first) + token) * units + lane;

@@ -404,6 +404,79 @@ TEST_P(HeadWidthTest, RotateScatterFetchesPrefixesMeanwhile) {
   EXPECT_TRUE(at::equal(empty.values, without.values));
 }
 
+TEST_P(HeadWidthTest, RotateScatterOrdersQueriesByTokenAndStagesFiniteValues) {
+  const int head_width = GetParam();
+  const int rows = 2;
+  const int tokens = 13;
+  const int heads = 3;
+  at::Tensor product =
+      Random({rows, tokens, 3, heads, head_width}, at::kBFloat16);
+  const at::Tensor scale = Random({heads}).abs() + 1;
+  const at::Tensor rotations = Random({tokens, head_width / 2, 2});
+  std::vector<std::int32_t> current;
+  for (int i = 0; i < rows * heads; ++i) current.push_back(i * tokens);
+  const at::Tensor uploaded = Upload(current);
+  struct Result {
+    at::Tensor queries, keys, values;  // [rows, heads, tokens, head width]
+  };
+  const auto run = [&](bool by_token) {
+    const std::vector<std::int64_t> by_head_shape = {rows, heads, tokens,
+                                                     head_width};
+    at::Tensor queries = by_token
+                             ? at::full({rows, tokens, heads, head_width}, 7.0,
+                                        product.options())
+                             : at::full(by_head_shape, 7.0, product.options());
+    at::Tensor keys = at::full(by_head_shape, 7.0, product.options());
+    at::Tensor values = keys.clone();
+    kernels::RotateScatter work;
+    work.product = product.const_data_ptr();
+    work.query_scale = scale.const_data_ptr<float>();
+    work.rotations = rotations.const_data_ptr<float>();
+    work.current = uploaded.const_data_ptr<int>();
+    work.queries = queries.mutable_data_ptr();
+    work.queries_by_token = by_token;
+    work.keys = keys.mutable_data_ptr();
+    work.values = values.mutable_data_ptr();
+    work.rows = rows;
+    work.tokens = tokens;
+    work.heads = heads;
+    work.head_width = head_width;
+    kernels::Launch(work, CurrentStream());
+    return Result{(by_token ? queries.transpose(1, 2) : queries).cpu(),
+                  keys.cpu(), values.cpu()};
+  };
+  const Result whole = run(/*by_token=*/false);
+  EXPECT_TRUE(whole.queries.isfinite().all().item<bool>());
+  const Result by_token = run(/*by_token=*/true);
+  EXPECT_TRUE(at::equal(by_token.queries, whole.queries));
+  EXPECT_TRUE(at::equal(by_token.keys, whole.keys));
+
+  // One value of one token's keys, one of another's values.
+  product[0][4][1][2][head_width - 1] = INFINITY;
+  product[1][9][2][0][0] = NAN;
+  const Result broken = run(/*by_token=*/true);
+  for (int row = 0; row < rows; ++row) {
+    for (int head = 0; head < heads; ++head) {
+      for (int token = 0; token < tokens; ++token) {
+        const bool is_broken = (row == 0 && head == 2 && token == 4) ||
+                               (row == 1 && head == 0 && token == 9);
+        const at::Tensor query = broken.queries[row][head][token];
+        const at::Tensor key = broken.keys[row][head][token];
+        const at::Tensor value = broken.values[row][head][token];
+        if (is_broken) {
+          EXPECT_TRUE(query.isnan().all().item<bool>());
+          EXPECT_TRUE(key.eq(0).all().item<bool>());
+          EXPECT_TRUE(value.eq(0).all().item<bool>());
+        } else {
+          EXPECT_TRUE(at::equal(query, whole.queries[row][head][token]));
+          EXPECT_TRUE(at::equal(key, whole.keys[row][head][token]));
+          EXPECT_TRUE(at::equal(value, whole.values[row][head][token]));
+        }
+      }
+    }
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Widths, HeadWidthTest,
                          testing::Values(8, 16, 32, 64, 96, 128, 256));
 
