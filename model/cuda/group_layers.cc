@@ -50,8 +50,9 @@ class Stream {
     work_.shift = Part(block, shift);
     return Run(at::kBFloat16);
   }
-  // ... with the block's own weight and bias, ...
-  at::Tensor CrossNorm(const Block& block) {
+  // ... with the block's own weight and bias, while `stores` are stored, ...
+  at::Tensor CrossNorm(const Block& block, const kernels::SpanCopy& stores) {
+    work_.stores = stores;
     work_.offset = 0;
     work_.scale = {.layer = block.cross_norm_weight().const_data_ptr<float>()};
     work_.shift = {.layer = block.cross_norm_bias().const_data_ptr<float>()};
@@ -83,6 +84,7 @@ class Stream {
     work_.out_float =
         dtype == at::kFloat ? out.mutable_data_ptr<float>() : nullptr;
     kernels::Launch(work_, CurrentStream());
+    work_.stores = {};
     added_.reset();
     return out;
   }
@@ -132,11 +134,8 @@ class Staging {
     rotate.tokens = static_cast<int>(tokens_);
     rotate.heads = static_cast<int>(heads_);
     rotate.head_width = static_cast<int>(head_width_);
+    rotate.prefixes = Copy(tables_.prefixes(layer));
     kernels::Launch(rotate, CurrentStream());
-    // All prefixes of a layer are read before any of its survivors is written
-    // (cache/step_plan.h).
-    Copy(tables_.prefixes(layer), /*to_arena=*/false);
-    Copy(tables_.stores(layer), /*to_arena=*/true);
     const at::Tensor attended = VarlenAttention(
         queries_, keys_, values_, query_begin_, tables_.key_begin(layer),
         /*key_tokens=*/{}, tokens_, most_keys_, /*scale=*/1.0);
@@ -145,18 +144,20 @@ class Staging {
         .reshape({rows_ * tokens_, heads_ * head_width_});
   }
 
+  // What of the layer is to be stored between its Attend and the next one's:
+  // not before, because all prefixes of a layer are read before any of its
+  // survivors is written (cache/step_plan.h), and not later, because the next
+  // layer's keys and values take the place of this one's.
+  kernels::SpanCopy Stores(int layer) { return Copy(tables_.stores(layer)); }
+
  private:
-  void Copy(const kernels::SpanList* list, bool to_arena) {
-    kernels::SpanCopy copy;
-    copy.table = tables_.table();
-    copy.list = list;
+  kernels::SpanCopy Copy(kernels::SpanCopy copy) {
     copy.arena = arena_.mutable_blocks().mutable_data_ptr();
     copy.keys = keys_.mutable_data_ptr();
     copy.values = values_.mutable_data_ptr();
     copy.block_tokens = cache::kBlockTokens;
     copy.head_width = static_cast<int>(head_width_);
-    copy.to_arena = to_arena;
-    kernels::Launch(copy, CurrentStream());
+    return copy;
   }
 
   const StepTables& tables_;
@@ -197,17 +198,17 @@ at::Tensor GroupLogits(const InfinityTransformer& transformer, int scale,
   Stream stream(std::move(x), texts);
 
   const std::vector<Block>& blocks = transformer.blocks();
-  for (std::size_t layer = 0; layer < blocks.size(); ++layer) {
+  for (int layer = 0; layer < static_cast<int>(blocks.size()); ++layer) {
     const Block& block = blocks[layer];
     const SelfAttention& self = block.self_attention();
     const at::Tensor attended = staging.Attend(
-        static_cast<int>(layer), self,
+        layer, self,
         self.queries_keys_values()(stream.Norm(block, kScale1, kShift1)));
     stream.Add(self.projection()(attended), block, kGamma1);
 
     const CrossAttention& cross = block.cross_attention();
     const at::Tensor queries =
-        cross.query()(stream.CrossNorm(block))
+        cross.query()(stream.CrossNorm(block, staging.Stores(layer)))
             .view({rows * tokens, spec.heads, spec.head_width()});
     const at::Tensor text = texts.keys_values[layer];
     stream.Add(cross.projection()(

@@ -95,8 +95,9 @@ class GroupStep {
   at::Tensor verdict_;
   c10::cuda::CUDAEvent judged_;
   std::optional<Recorder> recorder_;
-  // By grid, grid of positions, scale, tokens up to it, branches and capacity.
-  std::map<std::array<std::int64_t, 8>, std::unique_ptr<RecordedStep>>
+  // By grid, grid of positions, scale, tokens up to it, whether it is the last,
+  // branches and capacity.
+  std::map<std::array<std::int64_t, 9>, std::unique_ptr<RecordedStep>>
       recorded_;
 };
 
