@@ -1,6 +1,8 @@
 #include <cuda_bf16.h>
 #include <cuda_runtime.h>
 
+#include <cmath>
+
 #include "model/kernels/rotate_scatter.h"
 
 namespace heatkv::kernels {
@@ -16,10 +18,12 @@ __device__ float WarpSum(float value) {
   return value;
 }
 
+__device__ bool IsFinite(float2 x) { return isfinite(x.x) && isfinite(x.y); }
+
 // Normalises, scales and turns one vector, of which this thread has the pairs
-// lane, lane + 32, ...
+// lane, lane + 32, ...  Returns whether they came out finite.
 template <int kPairs>
-__device__ void NormaliseAndTurn(const __nv_bfloat162* from,
+__device__ bool NormaliseAndTurn(const __nv_bfloat162* from,
                                  const float2* rotations, float scale,
                                  int pairs, int lane, __nv_bfloat162* to) {
   float2 x[kPairs];
@@ -32,6 +36,7 @@ __device__ void NormaliseAndTurn(const __nv_bfloat162* from,
     squares += x[i].x * x[i].x + x[i].y * x[i].y;
   }
   const float norm = fmaxf(sqrtf(WarpSum(squares)), kSmallestNorm);
+  bool finite = true;
 #pragma unroll
   for (int i = 0; i < kPairs; ++i) {
     const int pair = i * 32 + lane;
@@ -39,9 +44,11 @@ __device__ void NormaliseAndTurn(const __nv_bfloat162* from,
     const float a = x[i].x / norm * scale;
     const float b = x[i].y / norm * scale;
     const float2 turn = rotations[pair];
-    to[pair] =
-        __floats2bfloat162_rn(a * turn.x - b * turn.y, a * turn.y + b * turn.x);
+    const float2 turned = {a * turn.x - b * turn.y, a * turn.y + b * turn.x};
+    to[pair] = __floats2bfloat162_rn(turned.x, turned.y);
+    finite = finite && IsFinite(turned);
   }
+  return finite;
 }
 
 // One warp for each (row, token, head).
@@ -65,25 +72,35 @@ __global__ void __launch_bounds__(kWarps * 32)
   const float2* const rotations =
       reinterpret_cast<const float2*>(work.rotations) +
       static_cast<std::int64_t>(token) * pairs;
+  const std::int64_t vector =
+      work.queries_by_token
+          ? index
+          : (static_cast<std::int64_t>(row) * work.heads + head) * work.tokens +
+                token;
   __nv_bfloat162* const query =
-      static_cast<__nv_bfloat162*>(work.queries) +
-      ((static_cast<std::int64_t>(row) * work.heads + head) * work.tokens +
-       token) *
-          pairs;
+      static_cast<__nv_bfloat162*>(work.queries) + vector * pairs;
   const std::int64_t staged =
       (static_cast<std::int64_t>(work.current[row * work.heads + head]) +
        token) *
       pairs;
   NormaliseAndTurn<kPairs>(product, rotations, work.query_scale[head], pairs,
                            lane, query);
-  NormaliseAndTurn<kPairs>(product + layer_pairs, rotations, 1.0f, pairs, lane,
-                           static_cast<__nv_bfloat162*>(work.keys) + staged);
+  __nv_bfloat162* const key = static_cast<__nv_bfloat162*>(work.keys) + staged;
+  bool finite = NormaliseAndTurn<kPairs>(product + layer_pairs, rotations, 1.0f,
+                                         pairs, lane, key);
   __nv_bfloat162* const value =
       static_cast<__nv_bfloat162*>(work.values) + staged;
 #pragma unroll
   for (int i = 0; i < kPairs; ++i) {
     const int pair = i * 32 + lane;
-    if (pair < pairs) value[pair] = product[2 * layer_pairs + pair];
+    if (pair >= pairs) continue;
+    value[pair] = product[2 * layer_pairs + pair];
+    finite = finite && IsFinite(__bfloat1622float2(value[pair]));
+  }
+  if (__all_sync(0xffffffffu, finite)) return;
+  for (int pair = lane; pair < pairs; pair += 32) {
+    query[pair] = __float2bfloat162_rn(NAN);
+    key[pair] = value[pair] = __float2bfloat162_rn(0);
   }
 }
 

@@ -2,6 +2,10 @@
 // queries and keys of each head are normalised to length 1, queries multiplied
 // by their head's scale, both turned by the rotary embedding, and keys and
 // values written behind the kept prefix of their head in staging.
+//
+// Staging stays finite: where a token's key or value is not, zeros are staged
+// and the token's query becomes NaN, so that its image fails and, whatever
+// attention loads of it, no other.
 
 #ifndef MODEL_KERNELS_ROTATE_SCATTER_H_
 #define MODEL_KERNELS_ROTATE_SCATTER_H_
@@ -19,9 +23,12 @@ struct RotateScatter {
   const float* rotations = nullptr;
   // First staging row of the current scale, [rows, heads].
   const std::int32_t* current = nullptr;
-  void* queries = nullptr;  // bf16 [rows, heads, tokens, head_width]
-  void* keys = nullptr;     // bf16 staging [any, head_width]
-  void* values = nullptr;   // the same
+  // bf16 [rows, heads, tokens, head_width]; queries_by_token: [rows, tokens,
+  // heads, head_width].
+  void* queries = nullptr;
+  bool queries_by_token = false;
+  void* keys = nullptr;    // bf16 staging [any, head_width]
+  void* values = nullptr;  // the same
   int rows = 0;
   int tokens = 0;
   int heads = 0;
