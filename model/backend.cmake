@@ -55,7 +55,7 @@ if(HEATKV_CUDA)
     heatkv_model PRIVATE cuda/group_layers.cc cuda/group_step.cc
                          cuda/kernel_calls.cc cuda/memory_report.cc
                          cuda/recorded_step.cc cuda/recorded_texts.cc
-                         cuda/upload_buffers.cc)
+                         cuda/staged_attention.cc cuda/upload_buffers.cc)
   target_compile_definitions(heatkv_model PUBLIC HEATKV_CUDA=1)
   target_link_libraries(heatkv_model PUBLIC heatkv_kernels)
 endif()
