@@ -196,8 +196,8 @@ void LaunchWith(const ResidualNorm& work, Stream stream) {
   division.chunks = (work.tokens + division.tokens - 1) / division.tokens;
   division.blocks = division.chunks * work.rows;
   LaunchEarly("residual norm", ResidualNormKernel<kVectors>,
-              division.blocks + CopyBlocks(work.stores), kThreads, stream, work,
-              division);
+              division.blocks + CopyBlocks(work.stores, kThreads), kThreads,
+              stream, work, division);
 }
 
 }  // namespace

@@ -149,8 +149,8 @@ void LaunchWith(const RotateScatter& work, Stream stream) {
       static_cast<std::int64_t>(work.rows) * work.tokens * work.heads;
   const int blocks = static_cast<int>((vectors + kVectors - 1) / kVectors);
   LaunchEarly("rotation of queries and keys", RotateScatterKernel<kLanes>,
-              blocks + CopyBlocks(work.prefixes), kThreads, stream, work,
-              blocks);
+              blocks + CopyBlocks(work.prefixes, kThreads), kThreads, stream,
+              work, blocks);
 }
 
 }  // namespace
