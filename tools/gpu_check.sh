@@ -97,8 +97,8 @@ if [ -n "$programs" ]; then
   [ -f "$programs/commit" ] && commit=$(cat "$programs/commit")
   for program in "$programs"/bin/*; do wrap "$program" "$programs/lib:"; done
 else
-  for program in bin/heatkv_{server,parity,bench_gpu,bench_attention,company_check} bin/heatkv \
-    tests/model_gpu_test; do
+  for program in bin/heatkv_{server,parity,company_check} bin/heatkv \
+    bin/heatkv_bench_{gpu,attention} tests/model_gpu_test; do
     wrap "$PWD/$build/$program" ""
   done
 fi
