@@ -34,6 +34,7 @@
 #include "model/cuda/group_step.h"
 #include "model/cuda/kernel_calls.h"
 #include "model/cuda/memory_report.h"
+#include "model/cuda/staged_attention.h"
 #endif
 
 namespace heatkv::model {
@@ -97,7 +98,10 @@ class InfinityModel : public ImageModel {
         warms_up_(options.warm_up),
         parts_(std::move(parts)) {
 #if HEATKV_CUDA
-    if (device_.is_cuda()) group_.emplace(parts_.transformer.get());
+    if (device_.is_cuda()) {
+      group_.emplace(parts_.transformer.get());
+      group_->set_attention(options.attention);
+    }
 #endif
     if (options.text_encoder_on_cpu) {
       text_worker_.emplace([this](const std::string& prompt) {
@@ -400,6 +404,12 @@ absl::StatusOr<std::unique_ptr<ImageModel>> Load(
     RETURN_IF_ERROR(GroupStep::CheckShape(spec.transformer));
 #endif
   const c10::DeviceGuard guard(device);
+#if HEATKV_CUDA
+  if (device.is_cuda()) {
+    RETURN_IF_ERROR(
+        CheckAttention(options.attention, spec.transformer.head_width()));
+  }
+#endif
   if (options.threads > 0) at::set_num_threads(options.threads);
 
   InfinityModel::Parts parts;

@@ -4,11 +4,14 @@
 
 #include <algorithm>
 #include <cmath>
+#include <memory>
+#include <utility>
 #include <vector>
 
 #include "base/check.h"
 #include "cache/geometry.h"
 #include "model/cuda/kernel_calls.h"
+#include "model/cuda/staged_attention.h"
 #include "model/infinity/modulated_norm.h"
 #include "model/kernels/residual_norm.h"
 #include "model/kernels/rotate_scatter.h"
@@ -122,22 +125,24 @@ class Staging {
   Staging(const StepTables& tables, const TransformerSpec& spec,
           std::int64_t rows, std::int64_t tokens, const at::Tensor& rotations,
           std::int64_t staging_rows, std::int64_t most_keys,
-          KeyValueArena& arena)
+          AttentionChoice choice, KeyValueArena& arena)
       : tables_(tables),
         heads_(spec.heads),
         head_width_(spec.head_width()),
         rows_(rows),
         tokens_(tokens),
         rotations_(rotations),
-        most_keys_(most_keys),
         arena_(arena),
-        query_begin_(tables.query_begin()) {
-    const auto options =
-        at::TensorOptions(at::kBFloat16).device(rotations.device());
-    keys_ = at::empty({staging_rows, 1, head_width_}, options);
-    values_ = at::empty_like(keys_);
-    queries_ = at::empty({rows * heads_ * tokens, 1, head_width_}, options);
-  }
+        keys_(at::empty(
+            {std::max<std::int64_t>(2, staging_rows), 1, head_width_},
+            at::TensorOptions(at::kBFloat16).device(rotations.device()))),
+        values_(at::empty_like(keys_)),
+        attention_(StagedAttention::Create(choice, tables,
+                                           {.rows = rows,
+                                            .heads = heads_,
+                                            .tokens = tokens,
+                                            .most_keys = most_keys},
+                                           keys_, values_)) {}
 
   // product bf16 [rows * tokens, 3 * width] -> [rows * tokens, width].
   at::Tensor Attend(int layer, const Block& block, const at::Tensor& product) {
@@ -147,7 +152,8 @@ class Staging {
     rotate.query_scale = attention.query_scale().const_data_ptr<float>();
     rotate.rotations = rotations_.const_data_ptr<float>();
     rotate.current = tables_.current(layer);
-    rotate.queries = queries_.mutable_data_ptr();
+    rotate.queries = attention_->queries().mutable_data_ptr();
+    rotate.queries_by_token = attention_->queries_by_token();
     rotate.keys = keys_.mutable_data_ptr();
     rotate.values = values_.mutable_data_ptr();
     rotate.rows = static_cast<int>(rows_);
@@ -160,12 +166,7 @@ class Staging {
       rotate.ahead[1] = Ahead(block.cross_attention().query());
     }
     kernels::Launch(rotate, CurrentStream());
-    const at::Tensor attended = VarlenAttention(
-        queries_, keys_, values_, query_begin_, tables_.key_begin(layer),
-        /*key_tokens=*/{}, tokens_, most_keys_, /*scale=*/1.0);
-    return attended.view({rows_, heads_, tokens_, head_width_})
-        .transpose(1, 2)
-        .reshape({rows_ * tokens_, heads_ * head_width_});
+    return attention_->Attend(layer);
   }
 
   // What of the layer is to be stored between its Attend and the next one's:
@@ -190,12 +191,10 @@ class Staging {
   std::int64_t rows_;
   std::int64_t tokens_;
   at::Tensor rotations_;
-  std::int64_t most_keys_;
   KeyValueArena& arena_;
-  at::Tensor query_begin_;
   at::Tensor keys_;
   at::Tensor values_;
-  at::Tensor queries_;
+  std::unique_ptr<StagedAttention> attention_;
 };
 
 }  // namespace
@@ -204,7 +203,7 @@ at::Tensor GroupLogits(const InfinityTransformer& transformer, int scale,
                        at::Tensor x, const GroupTexts& texts,
                        const at::Tensor& rotations, const StepTables& tables,
                        std::int64_t staging_rows, std::int64_t most_keys,
-                       KeyValueArena& arena) {
+                       AttentionChoice attention, KeyValueArena& arena) {
   const TransformerSpec& spec = transformer.spec();
   const std::int64_t rows = x.size(0);
   const std::int64_t tokens = x.size(1);
@@ -218,7 +217,7 @@ at::Tensor GroupLogits(const InfinityTransformer& transformer, int scale,
   const double text_scale =
       1 / std::sqrt(static_cast<double>(spec.head_width()));
   Staging staging(tables, spec, rows, tokens, rotations, staging_rows,
-                  most_keys, arena);
+                  most_keys, attention, arena);
   Stream stream(std::move(x), texts);
 
   const std::vector<Block>& blocks = transformer.blocks();

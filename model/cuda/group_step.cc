@@ -119,7 +119,7 @@ at::Tensor GroupStep::Logits(std::span<const GroupMember> members, int capacity,
                            const StepTables& tables,
                            std::int64_t staging_rows) {
     return GroupLogits(*transformer_, scale, x, group, rotations, tables,
-                       staging_rows, tokens_so_far, arena)
+                       staging_rows, tokens_so_far, attention_, arena)
         .view({capacity, branches, grid.tokens(), -1});
   };
   // Rows of staging that the largest layer takes.

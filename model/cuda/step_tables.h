@@ -30,6 +30,12 @@ class StepTables {
   at::Tensor text_tokens() const;
 
   std::int64_t sequences() const { return layout_.sequences(); }
+  int layers() const { return layout_.shape().layers; }
+  // How many values a layer's tables lie behind the same ones of the layer
+  // before.
+  std::int64_t layer_stride() const {
+    return layout_.lists(1) - layout_.lists(0);
+  }
 
   // Of a layer: int32 [sequences + 1], where each sequence begins in staging,
   // and (on the GPU) the row at which its current scale does.

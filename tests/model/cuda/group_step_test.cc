@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <memory>
 #include <utility>
@@ -16,6 +17,7 @@
 #include "cache/block_lists.h"
 #include "cache/block_pool.h"
 #include "model/cuda/kernel_calls.h"
+#include "model/cuda/staged_attention.h"
 #include "model/infinity/bit_probabilities.h"
 #include "model/infinity/reference_attention.h"
 #include "model/parity/golden_folder.h"
@@ -26,6 +28,8 @@ namespace heatkv::model {
 namespace {
 
 constexpr int kCapacity = 3;
+// The number of an image whose text is not finite.
+constexpr int kNotFinite = 3;
 
 double RelativeError(const at::Tensor& mine, const at::Tensor& truth) {
   const at::Tensor a = mine.cpu().to(at::kDouble);
@@ -63,11 +67,11 @@ std::unique_ptr<InfinityTransformer> Load(const TransformerSpec& spec,
 ImageInFlight MakeImage(const InfinityTransformer& transformer, int number,
                         double guidance) {
   const int tokens = 5 + 2 * number;
-  const at::Tensor features =
-      at::randn({tokens, transformer.spec().text_width},
-                at::detail::createCPUGenerator(17 + number),
-                at::TensorOptions(at::kFloat))
-          .to(transformer.device());
+  at::Tensor features = at::randn({tokens, transformer.spec().text_width},
+                                  at::detail::createCPUGenerator(17 + number),
+                                  at::TensorOptions(at::kFloat))
+                            .to(transformer.device());
+  if (number == kNotFinite) features.fill_(NAN);
   std::vector<std::shared_ptr<const TextCondition>> texts = {
       std::make_shared<const TextCondition>(transformer.EncodeText(features))};
   if (guidance != 1) {
@@ -109,11 +113,14 @@ std::vector<ImageInFlight::ScaleResult> OnCpu(
 
 // What a GPU's groups share from call to call.
 struct OneGpu {
-  explicit OneGpu(const InfinityTransformer& model)
+  explicit OneGpu(const InfinityTransformer& model,
+                  AttentionChoice choice = AttentionChoice::kFastest)
       : transformer(model),
         arena(pool.capacity(), model.spec().head_width(), at::kBFloat16,
               model.device()),
-        group(&model) {}
+        group(&model) {
+    group.set_attention(choice);
+  }
   const InfinityTransformer& transformer;
   cache::BlockPool pool{20000};
   KeyValueArena arena;
@@ -166,8 +173,9 @@ std::vector<std::vector<at::Tensor>> OnGpu(
 std::vector<std::vector<at::Tensor>> OnGpu(
     const InfinityTransformer& transformer, const std::vector<int>& numbers,
     double guidance, double budget,
-    const std::vector<std::vector<ImageInFlight::ScaleResult>>& forced) {
-  OneGpu gpu(transformer);
+    const std::vector<std::vector<ImageInFlight::ScaleResult>>& forced,
+    AttentionChoice choice) {
+  OneGpu gpu(transformer, choice);
   return OnGpu(gpu, numbers, guidance, budget, forced);
 }
 
@@ -193,24 +201,57 @@ TEST_P(GroupStepTest, LogitsAreThoseOfTheCpuAndNotOfTheCompany) {
     for (int number = 0; number < 3; ++number) {
       truth.push_back(OnCpu(*cpu_, number, guidance, budget));
     }
-    const auto together = OnGpu(*gpu_, {2, 0, 1}, guidance, budget, truth);
-    const auto alone = OnGpu(*gpu_, {0}, guidance, budget, truth);
-    const auto pair = OnGpu(*gpu_, {1, 0}, guidance, budget, truth);
-    double worst = 0;
-    for (std::size_t scale = 0; scale < together.size(); ++scale) {
-      for (int i = 0; i < 3; ++i) {
-        const int number = (i + 2) % 3;
-        const at::Tensor& expected = truth[number][scale].logits;
-        worst = std::max(worst, RelativeError(together[scale][i].narrow(
-                                                  0, 0, expected.size(0)),
-                                              expected));
+    for (const AttentionChoice choice :
+         {AttentionChoice::kFastest, AttentionChoice::kFlashAttention2}) {
+      const auto run = [&](const std::vector<int>& numbers) {
+        return OnGpu(*gpu_, numbers, guidance, budget, truth, choice);
+      };
+      const auto together = run({2, 0, 1});
+      const auto alone = run({0});
+      const auto pair = run({1, 0});
+      double worst = 0;
+      for (std::size_t scale = 0; scale < together.size(); ++scale) {
+        for (int i = 0; i < 3; ++i) {
+          const int number = (i + 2) % 3;
+          const at::Tensor& expected = truth[number][scale].logits;
+          worst = std::max(worst, RelativeError(together[scale][i].narrow(
+                                                    0, 0, expected.size(0)),
+                                                expected));
+        }
+        EXPECT_TRUE(at::equal(alone[scale][0], together[scale][1]));
+        EXPECT_TRUE(at::equal(alone[scale][0], pair[scale][1]));
       }
-      EXPECT_TRUE(at::equal(alone[scale][0], together[scale][1]));
-      EXPECT_TRUE(at::equal(alone[scale][0], pair[scale][1]));
+      std::printf(
+          "head width %d, guidance %g, attention %s: worst relative error "
+          "%.2e\n",
+          GetParam(), guidance,
+          IsHopper(choice, GetParam()) ? "for Hopper" : "of LibTorch", worst);
+      EXPECT_LT(worst, 3e-2);
     }
-    std::printf("head width %d, guidance %g: worst relative error %.2e\n",
-                GetParam(), guidance, worst);
-    EXPECT_LT(worst, 3e-2);
+  }
+}
+
+TEST_P(GroupStepTest, ImageThatIsNotFiniteFailsAlone) {
+  const double budget = 0.4;
+  const double guidance = 3.0;
+  std::vector<std::vector<ImageInFlight::ScaleResult>> truth;
+  for (int number = 0; number < 2; ++number) {
+    truth.push_back(OnCpu(*cpu_, number, guidance, budget));
+  }
+  // Bits to force upon the image that fails.
+  truth.resize(kNotFinite, truth[1]);
+  truth.push_back(truth[1]);
+  for (const AttentionChoice choice :
+       {AttentionChoice::kFastest, AttentionChoice::kFlashAttention2}) {
+    const auto alone = OnGpu(*gpu_, {0}, guidance, budget, truth, choice);
+    const auto company =
+        OnGpu(*gpu_, {0, kNotFinite, 1}, guidance, budget, truth, choice);
+    for (std::size_t scale = 0; scale < alone.size(); ++scale) {
+      EXPECT_TRUE(at::equal(alone[scale][0], company[scale][0]));
+      // The branch with the text.
+      EXPECT_FALSE(company[scale][1][0].isfinite().any().item<bool>());
+      EXPECT_TRUE(company[scale][2].isfinite().all().item<bool>());
+    }
   }
 }
 
