@@ -52,7 +52,7 @@ heatkv_library(
 if(HEATKV_CUDA)
   add_subdirectory(kernels)
   target_sources(
-    heatkv_model PRIVATE cuda/group_layers.cc cuda/group_step.cc
+    heatkv_model PRIVATE cuda/attention_choice.cc cuda/group_layers.cc cuda/group_step.cc
                          cuda/kernel_calls.cc cuda/memory_report.cc
                          cuda/recorded_step.cc cuda/recorded_texts.cc
                          cuda/staged_attention.cc cuda/upload_buffers.cc)

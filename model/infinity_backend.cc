@@ -34,6 +34,7 @@
 #include "model/cuda/group_step.h"
 #include "model/cuda/kernel_calls.h"
 #include "model/cuda/memory_report.h"
+#include "model/cuda/staged_attention.h"
 #endif
 
 namespace heatkv::model {
@@ -100,7 +101,10 @@ class InfinityModel : public ImageModel {
                    parts_.transformer.get(), spec_.tokenizer.max_length,
                    options.text_encoder_on_cpu);
 #if HEATKV_CUDA
-    if (device_.is_cuda()) group_.emplace(parts_.transformer.get());
+    if (device_.is_cuda()) {
+      group_.emplace(parts_.transformer.get());
+      group_->set_attention(options.attention);
+    }
 #endif
   }
 
@@ -376,6 +380,12 @@ absl::StatusOr<std::unique_ptr<ImageModel>> Load(
     RETURN_IF_ERROR(GroupStep::CheckShape(spec.transformer));
 #endif
   const c10::DeviceGuard guard(device);
+#if HEATKV_CUDA
+  if (device.is_cuda()) {
+    RETURN_IF_ERROR(
+        CheckAttention(options.attention, spec.transformer.head_width()));
+  }
+#endif
   if (options.threads > 0) at::set_num_threads(options.threads);
 
   InfinityModel::Parts parts;

@@ -16,11 +16,11 @@
 #                  it beside ours
 # --heatkv DIR     checkout of arm-research/heatkv, likewise
 # --profile        with bench: the table of kernels, too
-# STAGE            build tests company bench server parity 8b; if none is named
-#                  all that the options allow for
+# STAGE            build tests company bench attention server parity 8b; if none
+#                  is named all that the options allow for
 #
-# Results in --out: bench-gpu.json, bench-gpu-8b.json, parity.json, server.json,
-# server.log, picture.png and what the stages printed.
+# Results in --out: bench-gpu.json, bench-attention.json, bench-gpu-8b.json,
+# parity.json, server.json, server.log, picture.png and what the stages printed.
 set -u
 cd "$(dirname "$0")/.."
 models=models
@@ -48,7 +48,7 @@ while [ $# -gt 0 ]; do
 done
 if [ ${#stages[@]} -eq 0 ]; then
   [ -n "$programs" ] || stages+=(build)
-  stages+=(tests company bench)
+  stages+=(tests company bench attention)
   # Built without the services, there is no server.
   [ -z "$programs" ] || stages+=(server)
   [ -z "$infinity" ] || stages+=(parity)
@@ -56,7 +56,7 @@ if [ ${#stages[@]} -eq 0 ]; then
 fi
 for stage in "${stages[@]}"; do
   case $stage in
-    build | tests | company | bench | server | parity | 8b) ;;
+    build | tests | company | bench | attention | server | parity | 8b) ;;
     *) echo "gpu_check.sh: no stage '$stage'" >&2; exit 2 ;;
   esac
 done
@@ -97,8 +97,8 @@ if [ -n "$programs" ]; then
   [ -f "$programs/commit" ] && commit=$(cat "$programs/commit")
   for program in "$programs"/bin/*; do wrap "$program" "$programs/lib:"; done
 else
-  for program in bin/heatkv_{server,parity,bench_gpu,company_check} bin/heatkv \
-    tests/model_gpu_test; do
+  for program in bin/heatkv_{server,parity,company_check} bin/heatkv \
+    bin/heatkv_bench_{gpu,attention} tests/model_gpu_test; do
     wrap "$PWD/$build/$program" ""
   done
 fi
@@ -129,7 +129,8 @@ do_build() {
     -DCMAKE_CUDA_ARCHITECTURES="${HEATKV_GPU_ARCHITECTURES:-90-real}" \
     > "$out/configure.log" 2>&1 || { tail -30 "$out/configure.log"; return 1; }
   ninja -C "$build" -k 0 heatkv_model model_gpu_test heatkv_company_check \
-    heatkv_bench_gpu heatkv_parity > "$out/build.log" 2>&1 && return
+    heatkv_bench_gpu heatkv_bench_attention heatkv_parity \
+    > "$out/build.log" 2>&1 && return
   grep -E "error|undefined reference|FAILED" "$out/build.log" | head -60
   return 1
 }
@@ -157,6 +158,11 @@ do_bench() {
     ${profile:+--profile "$out/kernels.json"}
 }
 
+do_attention() {
+  "$run/heatkv_bench_attention" --model models/infinity-2b \
+    --output "$out/bench-attention.json"
+}
+
 do_8b() { bench infinity-8b bench-gpu-8b.json --most_images 4 --repeats 3; }
 
 do_server() {
@@ -176,6 +182,7 @@ stage build do_build
 stage tests do_tests
 stage company do_company
 stage bench do_bench
+stage attention do_attention
 stage server do_server
 stage parity do_parity
 stage 8b do_8b

@@ -4,13 +4,22 @@
 #ifndef MODEL_CUDA_ATTENTION_CHOICE_H_
 #define MODEL_CUDA_ATTENTION_CHOICE_H_
 
+#include <string>
+
+#include "absl/strings/string_view.h"
+
 namespace heatkv::model {
 
 enum class AttentionChoice {
-  kFastest,          // kHopper where it runs, else kFlashAttention2
-  kFlashAttention2,  // LibTorch's, on any GPU
-  kHopper,           // model/kernels/hopper_attention.h
+  kFastest,          // "auto": kHopper where it runs, else kFlashAttention2
+  kFlashAttention2,  // "fa2": LibTorch's, on any GPU
+  kHopper,           // "hopper": model/kernels/hopper_attention.h
 };
+
+// As values of command line flags.
+bool AbslParseFlag(absl::string_view text, AttentionChoice* choice,
+                   std::string* error);
+std::string AbslUnparseFlag(AttentionChoice choice);
 
 }  // namespace heatkv::model
 

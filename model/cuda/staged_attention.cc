@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "absl/strings/str_cat.h"
 #include "base/check.h"
 #include "model/cuda/kernel_calls.h"
 #include "model/kernels/deal_attention.h"
@@ -96,13 +97,22 @@ class Hopper final : public StagedAttention {
 
 }  // namespace
 
+absl::Status CheckAttention(AttentionChoice choice, std::int64_t head_width) {
+  if (choice == AttentionChoice::kHopper &&
+      !kernels::CanRunHopperAttention(static_cast<int>(head_width))) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "attention for Hopper needs a GPU of compute capability 9.0, a program "
+        "built for one and heads of width ",
+        kernels::kHopperHeadWidth, "; here are heads of width ", head_width,
+        " and ", kernels::DescribeCurrentDevice()));
+  }
+  return absl::OkStatus();
+}
+
 bool IsHopper(AttentionChoice choice, std::int64_t head_width) {
-  if (choice == AttentionChoice::kFlashAttention2) return false;
-  const bool can = kernels::CanRunHopperAttention(static_cast<int>(head_width));
-  HEATKV_CHECK(can || choice != AttentionChoice::kHopper)
-      << "attention for Hopper GPUs does not run here with heads of width "
-      << head_width;
-  return can;
+  HEATKV_CHECK_OK(CheckAttention(choice, head_width));
+  return choice != AttentionChoice::kFlashAttention2 &&
+         kernels::CanRunHopperAttention(static_cast<int>(head_width));
 }
 
 std::unique_ptr<StagedAttention> StagedAttention::Create(

@@ -15,13 +15,18 @@
 #include <cstdint>
 #include <memory>
 
+#include "absl/status/status.h"
 #include "model/cuda/attention_choice.h"
 #include "model/cuda/step_tables.h"
 
 namespace heatkv::model {
 
-// Whether `choice` is the kernel for Hopper GPUs for heads of that width on the
-// current device.  kHopper where it does not run is a bug.
+// InvalidArgument if `choice` does not run with heads of that width on the
+// current device, else OK.
+absl::Status CheckAttention(AttentionChoice choice, std::int64_t head_width);
+
+// Whether `choice` comes down to the kernel for Hopper GPUs.  REQUIRES:
+// CheckAttention(choice, head_width) is OK.
 bool IsHopper(AttentionChoice choice, std::int64_t head_width);
 
 class StagedAttention {
@@ -34,8 +39,8 @@ class StagedAttention {
   };
 
   // `keys` and `values` bf16 [staging rows, 1, head width], at least 2 rows,
-  // which layer after layer fills.  What lies in them before the first one does
-  // does not matter.
+  // which layer after layer fills.  REQUIRES: CheckAttention is OK.  What lies
+  // in them before the first one does does not matter.
   static std::unique_ptr<StagedAttention> Create(AttentionChoice choice,
                                                  const StepTables& tables,
                                                  const Shape& shape,

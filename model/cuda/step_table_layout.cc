@@ -21,11 +21,10 @@ static_assert(sizeof(kernels::SpanList) == kListValues * sizeof(std::int32_t));
 // Lists are read as pairs.
 std::int64_t Even(std::int64_t size) { return (size + 1) / 2 * 2; }
 
-// No fewer spans than the tokens of one scale in one sequence can have: whole
-// blocks, and a run or remainder may begin and end within one
-// (cache/head_blocks.h).
+// No fewer spans than the tokens of one scale in one sequence can have: those
+// of a run that begins at the last slot of a block (cache/head_blocks.h).
 std::int64_t MostSpans(std::int64_t tokens) {
-  return tokens / kBlockTokens + 2;
+  return (tokens - 1 + kBlockTokens - 1) / kBlockTokens + 1;
 }
 
 // Spans of one layer of a plan, of all its rows.

@@ -7,8 +7,6 @@ namespace {
 
 constexpr int kThreads = 256;
 constexpr unsigned kAll = 0xffffffffu;
-// Blocks among which tiles are dealt, for each thread of the warp that deals.
-constexpr int kOfLane = kMostAttentionBlocks / 32;
 constexpr unsigned kNoBlock = 0xffffffffu;
 
 __device__ int Keys(const std::int32_t* key_begin, int sequence) {
@@ -29,7 +27,10 @@ __device__ void Sort(const std::int32_t* key_begin, int sequences,
   }
 }
 
-// By one warp.  begin[b] = tiles of the blocks before b, also in `shared`.
+// By one warp, of which each thread looks after kOfLane blocks, so that there
+// are at most 32 kOfLane.  begin[b] = tiles of the blocks before b, also in
+// `shared`.
+template <int kOfLane>
 __device__ void Deal(const std::int32_t* key_begin, const AttentionShape& shape,
                      const std::int32_t* order, std::int32_t* dealt,
                      std::int32_t* begin, std::int32_t* shared) {
@@ -100,6 +101,7 @@ __device__ void SetToZero(void* rows, std::int64_t begin, std::int64_t end,
 }
 
 // One thread block a layer.
+template <int kOfLane>
 __global__ void __launch_bounds__(kThreads) DealKernel(DealAttention work) {
   __shared__ std::int32_t first_of_block[kMostAttentionBlocks];
   const AttentionShape& shape = work.shape;
@@ -120,7 +122,8 @@ __global__ void __launch_bounds__(kThreads) DealKernel(DealAttention work) {
   Sort(key_begin, sequences, order);
   __syncthreads();
   if (threadIdx.x < 32) {
-    Deal(key_begin, shape, order, dealt, list + layout.begin(), first_of_block);
+    Deal<kOfLane>(key_begin, shape, order, dealt, list + layout.begin(),
+                  first_of_block);
   }
   __syncthreads();
   const int tiles = shape.tiles();
@@ -146,7 +149,12 @@ void Launch(const DealAttention& work, Stream stream) {
                     " blocks are not between 1 and " +
                     std::to_string(kMostAttentionBlocks));
   }
-  DealKernel<<<work.layers, kThreads, 0, stream>>>(work);
+  if (work.shape.blocks <= 5 * 32) {  // most GPUs
+    DealKernel<5><<<work.layers, kThreads, 0, stream>>>(work);
+  } else {
+    DealKernel<kMostAttentionBlocks / 32>
+        <<<work.layers, kThreads, 0, stream>>>(work);
+  }
   CheckLaunch("tiles of attention");
 }
 

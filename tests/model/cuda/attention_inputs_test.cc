@@ -96,7 +96,7 @@ TEST(DealAttentionTest, ListsAreThoseOfTheHostAndStagingBehindIsZero) {
 TEST(RotateScatterTest, WhatIsNotFiniteStaysInItsOwnQuery) {
   if (CudaDevices() == 0) GTEST_SKIP() << "no CUDA device";
   const c10::InferenceMode inference_mode;
-  for (const int head_width : {32, 64, 128, 256}) {
+  for (const int head_width : {8, 32, 64, 96, 128, 256}) {
     const int rows = 2;
     const int tokens = 9;
     const int heads = 3;
