@@ -38,9 +38,14 @@ double RelativeError(const at::Tensor& mine, const at::Tensor& truth) {
   return ((a - b).norm() / b.norm()).item<double>();
 }
 
-cache::ScaleLadder Ladder() {
-  return *cache::ScaleLadder::Create(
-      {{1, 1}, {2, 2}, {3, 2}, {5, 4}, {9, 7}, {12, 10}}, /*sink_scales=*/2);
+constexpr int kScales = 6;
+
+// The first scales of the one ladder.
+cache::ScaleLadder Ladder(int scales = kScales) {
+  std::vector<cache::Grid> grids = {{1, 1}, {2, 2}, {3, 2},
+                                    {5, 4}, {9, 7}, {12, 10}};
+  grids.resize(scales);
+  return *cache::ScaleLadder::Create(grids, /*sink_scales=*/2);
 }
 
 TransformerSpec Spec(int heads, int head_width) {
@@ -65,7 +70,7 @@ std::unique_ptr<InfinityTransformer> Load(const TransformerSpec& spec,
 }
 
 ImageInFlight MakeImage(const InfinityTransformer& transformer, int number,
-                        double guidance) {
+                        double guidance, int scales = kScales) {
   const int tokens = 5 + 2 * number;
   at::Tensor features = at::randn({tokens, transformer.spec().text_width},
                                   at::detail::createCPUGenerator(17 + number),
@@ -78,11 +83,11 @@ ImageInFlight MakeImage(const InfinityTransformer& transformer, int number,
     texts.push_back(std::make_shared<const TextCondition>(
         transformer.UnconditionalText(tokens)));
   }
-  const cache::ScaleLadder ladder = Ladder();
+  const cache::ScaleLadder ladder = Ladder(scales);
   return ImageInFlight(
       &transformer, texts,
       {.grids = ladder.grids(),
-       .rope_grid = ladder.grids().back(),
+       .rope_grid = Ladder().grids().back(),
        .guidance = std::vector<double>(ladder.num_scales(), guidance),
        .tau = std::vector<double>(ladder.num_scales(), 0.7),
        .top_p = 0.97},
@@ -132,15 +137,17 @@ struct OneGpu {
 std::vector<std::vector<at::Tensor>> OnGpu(
     OneGpu& gpu, const std::vector<int>& numbers, double guidance,
     double budget,
-    const std::vector<std::vector<ImageInFlight::ScaleResult>>& forced) {
+    const std::vector<std::vector<ImageInFlight::ScaleResult>>& forced,
+    int scales = kScales) {
   const InfinityTransformer& transformer = gpu.transformer;
   const TransformerSpec& spec = transformer.spec();
   std::vector<ImageInFlight> images;
   std::vector<std::unique_ptr<cache::BlockLists>> lists;
   for (const int number : numbers) {
-    images.push_back(MakeImage(transformer, number, guidance));
+    images.push_back(MakeImage(transformer, number, guidance, scales));
     const auto trajectory = std::make_shared<const cache::Trajectory>(
-        RandomSchedule(Ladder(), spec.depth, spec.heads, budget, 5 + number),
+        RandomSchedule(Ladder(scales), spec.depth, spec.heads, budget,
+                       5 + number),
         cache::CacheGeometry{.layers = spec.depth,
                              .heads = spec.heads,
                              .head_width = spec.head_width(),
@@ -149,7 +156,7 @@ std::vector<std::vector<at::Tensor>> OnGpu(
     lists.push_back(std::make_unique<cache::BlockLists>(&gpu.pool, trajectory));
   }
   std::vector<std::vector<at::Tensor>> logits;
-  for (int scale = 0; scale < Ladder().num_scales(); ++scale) {
+  for (int scale = 0; scale < scales; ++scale) {
     std::vector<cache::StepPlan> plans;
     for (auto& list : lists) plans.push_back(list->PlanStep(scale));
     std::vector<GroupMember> members;
@@ -280,6 +287,26 @@ TEST_P(GroupStepTest, LogitsAreNotOfTheGroupsThatCameBefore) {
               << numbers.size();
         }
       }
+    }
+  }
+}
+
+// The last scale of one ladder, of which nothing is stored, may be an earlier
+// one of another ladder.
+TEST_P(GroupStepTest, LaddersOfDifferentLengthsShareNoRecording) {
+  const double budget = 1;
+  const double guidance = 3.0;
+  const std::vector<std::vector<ImageInFlight::ScaleResult>> truth = {
+      OnCpu(*cpu_, 0, guidance, budget)};
+  OneGpu gpu(*gpu_);
+  for (const int scales : {4, kScales, 4}) {
+    OneGpu fresh(*gpu_);
+    const auto expected = OnGpu(fresh, {0}, guidance, budget, truth, scales);
+    const auto logits = OnGpu(gpu, {0}, guidance, budget, truth, scales);
+    ASSERT_EQ(logits.size(), scales);
+    for (int scale = 0; scale < scales; ++scale) {
+      EXPECT_TRUE(at::equal(logits[scale][0], expected[scale][0]))
+          << "scale " << scale << " of " << scales;
     }
   }
 }
