@@ -1,7 +1,6 @@
 #include "model/memory_plan.h"
 
 #include <algorithm>
-#include <bit>
 #include <limits>
 #include <utility>
 
@@ -18,6 +17,9 @@ constexpr int64_t kBfloat16 = 2;
 
 // Images with guidance have two rows a slot.
 constexpr int64_t kBranches = 2;
+
+// Rows of a group at most: 16 images with guidance (GroupCapacity, Recorder).
+constexpr int64_t kStepRows = 32;
 
 // Rows of the largest recorded step (GroupStep).
 constexpr int64_t kRecordedRows = 2048;
@@ -91,28 +93,16 @@ int64_t CanvasBytes(const ModelSpec& spec) {
   return 3 * LargestImageCells(spec) * spec.transformer.bits * kFloat;
 }
 
-// Keys and values of the texts of a group of `slots` images with guidance.  A
-// step has room for a power of two of tokens.
-int64_t RoomForTexts(const ModelSpec& spec, int64_t slots) {
-  const auto tokens = static_cast<std::uint64_t>(
-      (slots + 1) * spec.transformer.text_max_length);
-  return TextBytes(spec.transformer,
-                   static_cast<int64_t>(std::bit_ceil(tokens)),
-                   /*is_on_gpu=*/true);
-}
-
-// Every room that was ever needed stays: those for one image together, and the
-// one for the largest group if its prompts are the longest there are.
-int64_t StepTextBytes(const ModelSpec& spec, int running_images) {
-  const int64_t slots = std::min(running_images, 16);
-  const int64_t one = 2 * RoomForTexts(spec, 1);
-  return slots == 1 ? one : one + RoomForTexts(spec, slots);
-}
-
 // Pooled text and its modulations.
 int64_t CondensedBytes(const TransformerSpec& spec) {
   const int64_t w = spec.width;
   return kFloat * (w + 6 * w + 2 * w);
+}
+
+// At places that stay (cuda/placed_modulations.h), for the largest group; keys
+// and values of texts are read where they are.
+int64_t StepModulationBytes(const TransformerSpec& spec) {
+  return kStepRows * kFloat * (6 + 2) * spec.width;
 }
 
 // Recorded texts (cuda/recorded_texts.h): the position bias and what a graph
@@ -283,7 +273,7 @@ std::vector<MemoryAccount> PlanMemory(const ModelSpec& spec,
     // Once where a step is tried and once where it is recorded.
     add("recorded steps", 2 * (StagingBytes(transformer, recorded, gpu) +
                                ActivationBytes(transformer, recorded, gpu)));
-    add("texts of a step", StepTextBytes(spec, demand.running_images));
+    add("modulations of a step", StepModulationBytes(transformer));
     if (demand.text_encoder_on_device) {
       add("recorded texts", RecordedTextBytes(spec));
     }

@@ -146,6 +146,16 @@ TEST(MemoryPlanTest, ATextsBytesAreThoseOfItsTensors) {
   EXPECT_NEAR(TextBytes(Infinity2b().transformer, 50, true), 50 * 0.262e6, 1e5);
 }
 
+TEST(MemoryPlanTest, TextsOfAStepAreNotCopied) {
+  const ModelSpec spec = Infinity2b();
+  for (const int images : {1, 16}) {
+    const MemoryAccount account =
+        PlanMemory(spec, {.is_on_gpu = true, .running_images = images})[0];
+    EXPECT_EQ(PartOf(account, "modulations of a step"),
+              32 * 8 * 2048 * std::int64_t{4});
+  }
+}
+
 TEST(MemoryPlanTest, OneImageWithTheTextEncoderOnTheHostFitsEightGibibytes) {
   MemoryDemand demand = {.device = "cuda",
                          .is_on_gpu = true,
