@@ -38,7 +38,9 @@ heatkv_library(
     text/t5_encoder.cc
     text/text_worker.cc
     text/tokenizer.cc
+    vae/convolution.cc
     vae/decoder.cc
+    vae/group_norm.cc
     vae/pixels.cc
     vae/residual_block.cc
     weights/mapped_file.cc
@@ -53,6 +55,7 @@ if(HEATKV_CUDA)
   add_subdirectory(kernels)
   target_sources(
     heatkv_model PRIVATE cuda/group_layers.cc cuda/group_step.cc
+                         cuda/image_calls.cc
                          cuda/kernel_calls.cc cuda/memory_report.cc
                          cuda/recorded_step.cc cuda/recorded_texts.cc
                          cuda/upload_buffers.cc)
