@@ -45,6 +45,7 @@ struct Scheduler::State {
     std::int64_t limit = 0;
     std::vector<int> group;
     std::optional<StepKind> kind;  // of the group
+    int starts = 0;
     int most_starts = 0;
   };
 

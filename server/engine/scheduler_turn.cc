@@ -46,9 +46,11 @@ bool Scheduler::State::StartOnIdle(Request* request, absl::Time now,
        flight.size() >= capacity(kind.ladder, kind.scale, kind.branches))) {
     return false;
   }
+  const std::int64_t in_force = flight.SettleLimit(limit());
+  if (flight.is_lowered()) return false;
   std::vector<int> group(flight.size());
   std::iota(group.begin(), group.end(), 0);
-  return Start(request, now, flight.SettleLimit(limit()), &flight, &group);
+  return Start(request, now, in_force, &flight, &group);
 }
 
 Scheduler::State::Place Scheduler::State::FindPlace(Request* request,
@@ -67,8 +69,7 @@ Scheduler::State::Place Scheduler::State::FindPlace(Request* request,
   std::sort(others.begin(), others.end());
   for (const auto& [free, d] : others) {
     Device& other = devices[d];
-    if (other.flight.in_turn() == 0) other.flight.SettleLimit(limit());
-    if (!HasRoomForOneMore(other.flight)) continue;
+    if (other.flight.size() >= options.max_running_images) continue;
     if (other.is_idle && StartOnIdle(request, now, draft.most_starts, &other)) {
       return Place::kStartedElsewhere;
     }
@@ -88,7 +89,7 @@ Scheduler::State::Place Scheduler::State::FindPlace(Request* request,
 bool Scheduler::State::StartNext(absl::Time now, Draft* draft) {
   Device& device = devices[draft->device];
   while (HasRoomForOneMore(device.flight) && TakesImages(device) &&
-         static_cast<int>(draft->group.size()) < draft->most_starts) {
+         draft->starts < draft->most_starts) {
     const QueuedRequest* const waiting = queue.Next(now);
     if (waiting == nullptr) return false;
     Request& request = requests.at(waiting->number);
@@ -111,6 +112,7 @@ bool Scheduler::State::StartNext(absl::Time now, Draft* draft) {
       return false;
     }
     draft->kind = kind;
+    ++draft->starts;
     return true;
   }
   return false;
