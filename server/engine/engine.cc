@@ -33,9 +33,10 @@ absl::Status CheckOptions(const SchedulerOptions& options,
   return absl::OkStatus();
 }
 
-// With the device's name, if it has one.
-absl::Status OfDevice(const std::string& device, const absl::Status& status) {
-  if (device.empty()) return status;
+// With the device's name, if it is one of `several`.
+absl::Status OfDevice(bool several, const std::string& device,
+                      const absl::Status& status) {
+  if (!several) return status;
   return absl::Status(status.code(),
                       absl::StrCat(device, ": ", status.message()));
 }
@@ -92,7 +93,9 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(
   HEATKV_CHECK(schedules->geometry() == devices[0].model->cache_geometry());
   for (const DeviceModel& device : devices) {
     const absl::Status created = device.model->CreateArena(options.pool_blocks);
-    if (!created.ok()) return OfDevice(device.device, created);
+    if (!created.ok()) {
+      return OfDevice(devices.size() > 1, device.device, created);
+    }
   }
   return std::unique_ptr<Engine>(new Engine(
       options, std::move(devices), std::move(schedules), clock, observer));
@@ -151,7 +154,9 @@ absl::Status Engine::AwaitWarm() const {
   });
   for (int d = 0; d < devices(); ++d) {
     const absl::Status& warm_up = *state_.devices[d].warm_up;
-    if (!warm_up.ok()) return OfDevice(device_name(d), warm_up);
+    if (!warm_up.ok()) {
+      return OfDevice(devices() > 1, device_name(d), warm_up);
+    }
   }
   return absl::OkStatus();
 }
