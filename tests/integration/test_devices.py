@@ -55,6 +55,29 @@ def test_pictures_on_two_devices_are_those_on_one(start, policy):
         two.await_empty_pool()
 
 
+def test_answers_have_their_images_in_order(start):
+    server = start("", *TWO, program=FAKE)
+    pb = server.api.pb
+    streamed = [
+        event.image.index
+        for event in server.stream("a red cat", n=7)
+        if event.WhichOneof("event") == "image"
+    ]
+    assert sorted(streamed) == list(range(7))
+    job = server.stub.SubmitImage(
+        pb.SubmitImageRequest(request=server.request("a red cat", n=7))
+    )
+
+    def done():
+        view = server.stub.GetImageJob(pb.GetImageJobRequest(job_id=job.job_id))
+        return view if len(view.images) == 7 else None
+
+    for images in (server.generate("a red cat", n=7).images, poll(done).images):
+        assert [image.index for image in images] == list(range(7))
+        seeds = [image.recipe.seed for image in images]
+        assert seeds == sorted(seeds)
+
+
 def test_a_list_in_the_file_and_all_mean_the_same(start):
     for config, flags in (
         ("device: [cuda:0, cuda:1]", ["--devices=2"]),
