@@ -148,7 +148,7 @@ absl::Status AwaitWarm(const ServingPlan& plan, const Engine& engine,
     return absl::Status(warm.code(), absl::StrCat("the model cannot compute: ",
                                                   warm.message()));
   }
-  log->Write(LogLevel::kInfo, "warm",
+  log->Write(LogLevel::kInfo, plan.config.warm_up ? "warm" : "not_warmed",
              {{"seconds", absl::ToDoubleSeconds(absl::Now() - begin)}});
   for (const model::MemoryAccount& account : plan.memory) {
     ASSIGN_OR_RETURN(const model::DeviceMemory memory,

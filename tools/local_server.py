@@ -3,7 +3,8 @@
     with LocalServer(binaries, ["--model", "models/default"]) as server:
         ... server.address ...
 
-The server is stopped with SIGTERM at the end, and must then exit with 0.
+The server is stopped with SIGTERM at the end, and must then exit with 0.  What
+it says goes to the file `log`, if one is named.
 """
 
 import pathlib
@@ -15,16 +16,19 @@ import time
 
 class LocalServer:
     def __init__(
-        self, binaries, arguments=(), start_seconds=120, program="heatkv_server"
+        self, binaries, arguments=(), start_seconds=120, program="heatkv_server",
+        log=None,
     ):
         self._binary = pathlib.Path(binaries) / program
         self._arguments = list(arguments)
         self._start_seconds = start_seconds
+        self._log_file = log
 
     def __enter__(self):
         self._folder = tempfile.TemporaryDirectory()
         ports = pathlib.Path(self._folder.name) / "ports"
-        self._log = open(pathlib.Path(self._folder.name) / "log", "w+")
+        log = self._log_file or pathlib.Path(self._folder.name) / "log"
+        self._log = open(log, "w+")
         self._process = subprocess.Popen(
             [
                 str(self._binary),
