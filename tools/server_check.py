@@ -8,8 +8,9 @@ pictures over gRPC through the `heatkv` client, and stops it.
 
 One picture with previews, the same one in the company of others (the bytes must
 be equal), then a load of one request after the other and one of several in
-flight.  Writes into --out server.json (all figures), server.log and picture.png.  Exits with 1, saying why, if anything is not as it must be.
-Needs nothing but Python; health is asked for where grpcio is installed.
+flight.  Writes into --out server.json (all figures), server.log and picture.png.
+Exits with 1, saying why, if anything is not as it must be.  Needs nothing but
+Python; health is asked for where grpcio is installed.
 """
 
 import argparse
