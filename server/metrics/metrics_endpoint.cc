@@ -1,8 +1,10 @@
 #include "server/metrics/metrics_endpoint.h"
 
 #include <exception>
+#include <string>
 #include <utility>
 
+#include "CivetServer.h"
 #include "absl/memory/memory.h"
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
@@ -13,6 +15,19 @@ namespace heatkv::server {
 namespace {
 
 constexpr std::size_t kHttpThreads = 2;
+
+// What the HTTP server complained of on this thread.  It starts on the thread
+// that asks for it, and its exception does not tell why it failed.
+thread_local std::string complaints;
+
+CivetCallbacks Listener() {
+  CivetCallbacks callbacks;
+  callbacks.log_message = [](const mg_connection*, const char* message) {
+    absl::StrAppend(&complaints, complaints.empty() ? "" : "; ", message);
+    return 0;  // it may write its own log, too
+  };
+  return callbacks;
+}
 
 }  // namespace
 
@@ -34,14 +49,17 @@ MetricsEndpoint::~MetricsEndpoint() = default;
 absl::StatusOr<std::unique_ptr<MetricsEndpoint>> MetricsEndpoint::Start(
     const MetricsOptions& options) {
   auto state = std::make_unique<State>(options);
+  const CivetCallbacks callbacks = Listener();
+  complaints.clear();
   try {
-    state->exposer =
-        std::make_unique<prometheus::Exposer>(options.listen, kHttpThreads);
+    state->exposer = std::make_unique<prometheus::Exposer>(
+        options.listen, kHttpThreads, &callbacks);
     state->exposer->RegisterCollectable(state->metrics, "/metrics");
     state->port = state->exposer->GetListeningPorts().at(0);
   } catch (const std::exception& e) {
-    return absl::UnavailableError(absl::StrCat("cannot serve metrics at ",
-                                               options.listen, ": ", e.what()));
+    return absl::UnavailableError(
+        absl::StrCat("cannot serve metrics at ", options.listen, ": ",
+                     complaints.empty() ? e.what() : complaints));
   }
   return absl::WrapUnique(new MetricsEndpoint(std::move(state)));
 }
