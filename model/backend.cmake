@@ -38,7 +38,9 @@ heatkv_library(
     text/t5_encoder.cc
     text/text_worker.cc
     text/tokenizer.cc
+    vae/convolution.cc
     vae/decoder.cc
+    vae/group_norm.cc
     vae/pixels.cc
     vae/residual_block.cc
     weights/mapped_file.cc
@@ -52,7 +54,8 @@ heatkv_library(
 if(HEATKV_CUDA)
   add_subdirectory(kernels)
   target_sources(
-    heatkv_model PRIVATE cuda/attention_choice.cc cuda/group_layers.cc cuda/group_step.cc
+    heatkv_model PRIVATE cuda/attention_choice.cc cuda/group_layers.cc
+                         cuda/group_step.cc cuda/image_calls.cc
                          cuda/kernel_calls.cc cuda/memory_report.cc
                          cuda/recorded_step.cc cuda/recorded_texts.cc
                          cuda/staged_attention.cc cuda/upload_buffers.cc)

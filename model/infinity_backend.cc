@@ -96,6 +96,7 @@ class InfinityModel : public ImageModel {
         device_(device),
         cache_dtype_(cache_dtype),
         warms_up_(options.warm_up),
+        vae_tile_(InfinityBackend::VaeTile(options.vae_tile, !device.is_cpu())),
         parts_(std::move(parts)) {
     texts_.emplace(parts_.tokenizer.get(), parts_.text_encoder.get(),
                    parts_.transformer.get(), spec_.tokenizer.max_length,
@@ -291,7 +292,7 @@ class InfinityModel : public ImageModel {
           "there is nothing to decode before the first scale");
     }
     const at::Tensor decoded =
-        parts_.vae->Decode(image->image().summed_codes());
+        parts_.vae->Decode(image->image().summed_codes(), vae_tile_);
     const auto not_finite =
         decoded.isfinite().logical_not().sum().item<std::int64_t>();
     if (not_finite > 0) {
@@ -310,6 +311,7 @@ class InfinityModel : public ImageModel {
   at::Device device_;
   at::ScalarType cache_dtype_;
   bool warms_up_;
+  int vae_tile_;
   Parts parts_;
   ReferenceAttention attention_;
 #if HEATKV_CUDA
@@ -440,6 +442,11 @@ absl::StatusOr<std::unique_ptr<ImageModel>> InfinityBackend::Create(
     const ModelSpec& spec, const std::string& folder, const Options& options) {
   return WithoutExceptions(absl::StrCat("loading the model in ", folder),
                            [&] { return Load(spec, folder, options); });
+}
+
+int InfinityBackend::VaeTile(const std::optional<int>& asked, bool is_on_gpu) {
+  constexpr int kOnGpu = 256;
+  return asked.value_or(is_on_gpu ? kOnGpu : 0);
 }
 
 int InfinityBackend::HostBytesPerWeight() {

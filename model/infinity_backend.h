@@ -42,6 +42,9 @@ class InfinityBackend {
     // encoder's 2.4 GB of a GPU's memory with Infinity-2B.  Texts are then
     // encoded on a thread of their own (PrepareText).
     bool text_encoder_on_cpu = false;
+    // Side of the square whose pixels the VAE computes at once in its finest
+    // levels (VaeDecoder::Decode); 0: all.  Nothing: VaeTile's choice.
+    std::optional<int> vae_tile = std::nullopt;
     // WarmUp: on a GPU two images of the first ladder, on the CPU their first
     // scales; or nothing.
     bool warm_up = true;
@@ -56,6 +59,10 @@ class InfinityBackend {
   // this build or machine has no such device, and with Unavailable if the
   // system does not say.
   static absl::StatusOr<DeviceMemory> ReadMemory(const std::string& device);
+
+  // The tile in use.  By default a GPU computes in bands, which takes a quarter
+  // less of its memory, and the CPU whole images, which is faster.
+  static int VaeTile(const std::optional<int>& asked, bool is_on_gpu);
 
   // Bytes of a weight of a text encoder on the CPU next to a model on a GPU.
   static int HostBytesPerWeight();

@@ -78,14 +78,31 @@ int64_t ActivationBytes(const TransformerSpec& spec, const StepSize& step,
   return step.rows * row;
 }
 
+// Of the VAE, in the last scale.
+cache::Grid ImageCells(const ModelSpec& spec, const LadderSpec& ladder) {
+  cache::Grid cells = ladder.ladder.grid(ladder.ladder.num_scales() - 1);
+  if (spec.transformer.patchify) {
+    cells.height *= 2;
+    cells.width *= 2;
+  }
+  return cells;
+}
+
 int64_t LargestImageCells(const ModelSpec& spec) {
   int64_t cells = 0;
   for (const LadderSpec& ladder : spec.ladders) {
-    const cache::Grid& last =
-        ladder.ladder.grid(ladder.ladder.num_scales() - 1);
-    cells = std::max<int64_t>(cells, last.tokens());
+    cells = std::max<int64_t>(cells, ImageCells(spec, ladder).tokens());
   }
-  return spec.transformer.patchify ? 4 * cells : cells;
+  return cells;
+}
+
+int64_t LargestDecodingBytes(const ModelSpec& spec, int tile, bool is_on_gpu) {
+  int64_t bytes = 0;
+  for (const LadderSpec& ladder : spec.ladders) {
+    bytes = std::max(bytes, DecodingBytes(spec.vae, ImageCells(spec, ladder),
+                                          tile, is_on_gpu));
+  }
+  return bytes;
 }
 
 // A code canvas, the scale before it and its input.
@@ -190,7 +207,8 @@ int64_t VaeBytes(const VaeSpec& spec, int bits, bool is_on_gpu) {
       residual(outputs, channels);
       channels = outputs;
     }
-    if (level > 0) convolution(channels, channels, 3);
+    // In parts on a GPU, with sixteen weights for nine.
+    if (level > 0) convolution(channels, channels, is_on_gpu ? 4 : 3);
   }
   plain += 2 * channels;
   convolution(3, channels, 3);
@@ -204,30 +222,54 @@ int64_t TextBytes(const TransformerSpec& spec, int64_t tokens, bool is_on_gpu) {
          MatrixBytes(is_on_gpu) * spec.depth * 2 * tokens * w;
 }
 
-int64_t DecodingBytes(const VaeSpec& spec, int64_t cells, bool is_on_gpu) {
+int64_t DecodingBytes(const VaeSpec& spec, const cache::Grid& cells, int tile,
+                      bool is_on_gpu) {
+  const int64_t most_pixels = int64_t{tile} * tile;
   const int levels = static_cast<int>(spec.channel_multipliers.size());
-  int64_t pixels = cells;
+  int64_t pixels = cells.tokens();
+  int64_t width = cells.width;
   int64_t inputs = spec.channel_multipliers.back();
   int64_t most = 0;  // pixels times multiples of base_channels
   for (int level = levels - 1; level >= 0; --level) {
-    const int64_t outputs = spec.channel_multipliers[level];
-    // A residual block holds its input and two images of its outputs, or three
-    // of the latter; the CPU overwrites none.
-    const int64_t of_block = is_on_gpu
-                                 ? std::max(inputs + 2 * outputs, 3 * outputs)
-                                 : 2 * inputs + 3 * outputs;
-    most = std::max(most, pixels * of_block);
-    if (level > 0) {
-      // The image, the same twice as large, and what the convolution makes.
-      most = std::max(most, pixels * outputs * (1 + 4 + 4));
+    const int64_t coarse = pixels * inputs;
+    const bool doubles = level < levels - 1;
+    if (doubles) {
       pixels *= 4;
+      width *= 2;
+    }
+    const int64_t outputs = spec.channel_multipliers[level];
+    if (tile > 0 && pixels > most_pixels) {
+      // Of a band and its halo there is the input and what a convolution makes
+      // of it, which may have a work space of that size.
+      const int64_t band = std::max(most_pixels, width) + 2 * width;
+      int64_t all = 2 * pixels * outputs + band * (inputs + 2 * outputs);
+      if (outputs != inputs) {
+        // The input, or what it is made of; and sums (cuda/image_calls.cc).
+        all += doubles ? coarse : pixels * inputs;
+        all += pixels * inputs / 32;
+      } else if (doubles) {
+        all = std::max(all, coarse + pixels * inputs * (is_on_gpu ? 5 : 8) / 4);
+      }
+      most = std::max(most, all);
+    } else {
+      if (doubles) {
+        // The doubled image with a quarter of it, or with what the convolution
+        // makes of it.
+        most =
+            std::max(most, coarse + pixels * inputs * (is_on_gpu ? 5 : 8) / 4);
+      }
+      // A residual block holds its input and two images of its outputs, or
+      // three of the latter; the CPU overwrites none.
+      const int64_t of_block = is_on_gpu
+                                   ? std::max(inputs + 2 * outputs, 3 * outputs)
+                                   : 2 * inputs + 3 * outputs;
+      most = std::max(most, pixels * of_block);
     }
     inputs = outputs;
   }
-  // The last normalisation and the picture, as numbers and as bytes.
-  most = std::max(most, pixels * 2 * inputs);
+  const int64_t scale = spec.base_channels * MatrixBytes(is_on_gpu);
   const int64_t picture = pixels * 3 * (kFloat + kFloat + kFloat + 1);
-  return most * spec.base_channels * MatrixBytes(is_on_gpu) + picture;
+  return std::max(most * scale, 2 * pixels * inputs * scale + picture);
 }
 
 std::vector<MemoryAccount> PlanMemory(const ModelSpec& spec,
@@ -265,7 +307,7 @@ std::vector<MemoryAccount> PlanMemory(const ModelSpec& spec,
   // A step, a decoding and a text's large product never run at once.
   add("activations",
       std::max({ActivationBytes(transformer, step, gpu),
-                DecodingBytes(spec.vae, LargestImageCells(spec), gpu),
+                LargestDecodingBytes(spec, demand.vae_tile, gpu),
                 TextBytes(transformer, TokenBucket(spec.tokenizer.max_length),
                           gpu)}));
   if (gpu) {

@@ -37,7 +37,6 @@ import random
 import shutil
 import subprocess
 import sys
-import tempfile
 
 from parity_comparison import compare_runs, print_case
 
@@ -111,21 +110,30 @@ class Parity:
         self.other = both[self.precision == "float32"]
 
     def reference(self, checkout, runs):
-        """Runs the authors' code; whether it came to its end."""
+        """Starts the authors' code; what waits and says whether all of it ran."""
         job = {"checkout": checkout, "config": self.config,
                "weights": self.weights, "draw_weights": self.arguments.seed,
                "device": self.arguments.device, "runs": runs}
-        print(f"the reference in {checkout}", flush=True)
-        with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+        name = os.path.basename(os.path.abspath(checkout))
+        job_file = os.path.join(self.work, name + ".job.json")
+        log = os.path.join(self.work, name + ".log")
+        os.makedirs(self.work, exist_ok=True)
+        with open(job_file, "w") as file:
             json.dump(job, file)
-            file.flush()
-            done = subprocess.run(
+        print(f"the reference in {checkout}", flush=True)
+        with open(log, "w") as errors:
+            process = subprocess.Popen(
                 [sys.executable, os.path.join(HERE, "parity_reference.py"),
-                 file.name], stderr=subprocess.PIPE, text=True)
-        if done.returncode != 0:
-            print(f"the reference in {checkout} failed:\n{done.stderr[-4000:]}",
-                  flush=True)
-        return done.returncode == 0
+                 job_file], stderr=errors)
+
+        def wait():
+            if process.wait() != 0:
+                with open(log) as errors:
+                    print(f"the reference in {checkout} failed:\n"
+                          f"{errors.read()[-4000:]}", flush=True)
+            return process.returncode == 0
+
+        return wait
 
     def ours(self, asked):
         """Our reports of [(folder, whether the recorded bits are fed)]."""
@@ -179,13 +187,17 @@ class Parity:
     def record(self):
         """The cases whose reference ran, and whether all did."""
         cases = list(self.cases())
-        complete = True
+        waits, complete = [], True
         for checkout in dict.fromkeys(case.checkout for case in cases):
             runs = [run for case in cases if case.checkout == checkout
                     for run in self.runs_of(case)]
             for run in runs:
                 shutil.rmtree(run["out"], ignore_errors=True)
-            complete &= self.reference(checkout, runs)
+            waits.append(self.reference(checkout, runs))
+            if not self.arguments.at_once:
+                complete &= waits.pop()()
+        for wait in waits:
+            complete &= wait()
         recorded = [case for case in cases
                     if all(os.path.exists(os.path.join(run["out"], "meta.json"))
                            for run in self.runs_of(case))]
@@ -238,6 +250,9 @@ def parse(arguments):
     parser.add_argument("--orders", help="ranking of heads, as the authors "
                         "publish it (default: theirs for the size, or a random "
                         "one)")
+    parser.add_argument("--at_once", action="store_true",
+                        help="run both checkouts at once (Infinity-2B: 70 GB of "
+                        "the GPU)")
     parser.add_argument("--json", help="file for all figures")
     parsed = parser.parse_args(arguments)
     if parsed.device == "cuda" and parsed.precision == "float32":

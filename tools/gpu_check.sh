@@ -12,12 +12,15 @@
 # --models DIR     folder with the embedded model `default` (default: models)
 # --out DIR        folder for results (default: out/gpu)
 # --work DIR       scratch, 15 GB for parity at full size (default: a temporary one)
-# --infinity DIR   checkout of FoundationVision/Infinity, for parity and to time
-#                  it beside ours
+# --infinity DIR   checkout of FoundationVision/Infinity, for the stages parity
+#                  and references
 # --heatkv DIR     checkout of arm-research/heatkv, likewise
+# --budgets LIST   of the cache, for parity (default: 1,0.1,0.04, or 1)
 # --profile        with bench: the table of kernels, too
-# STAGE            build tests company bench attention server parity 8b; if none
-#                  is named all that the options allow for
+# STAGE            build tests company bench attention references server parity
+#                  8b; if none is named all that the options allow for
+#
+# references times the authors' code beside ours.
 #
 # Results in --out: bench-gpu.json, bench-attention.json, bench-gpu-8b.json,
 # parity.json, server.json, server.log, picture.png and what the stages printed.
@@ -30,6 +33,7 @@ out=out/gpu
 work=
 infinity=
 heatkv=
+budgets=
 profile=()
 stages=()
 while [ $# -gt 0 ]; do
@@ -41,6 +45,7 @@ while [ $# -gt 0 ]; do
     --work) work=$2; shift 2 ;;
     --infinity) infinity=$(realpath "$2"); shift 2 ;;
     --heatkv) heatkv=$(realpath "$2"); shift 2 ;;
+    --budgets) budgets=$2; shift 2 ;;
     --profile) profile=(yes); shift ;;
     -*) echo "gpu_check.sh: unexpected argument '$1'" >&2; exit 2 ;;
     *) stages+=("$1"); shift ;;
@@ -51,18 +56,25 @@ if [ ${#stages[@]} -eq 0 ]; then
   stages+=(tests company bench attention)
   # Built without the services, there is no server.
   [ -z "$programs" ] || stages+=(server)
-  [ -z "$infinity" ] || stages+=(parity)
+  [ -z "$infinity" ] || stages+=(references parity)
   stages+=(8b)
 fi
 for stage in "${stages[@]}"; do
   case $stage in
-    build | tests | company | bench | attention | server | parity | 8b) ;;
+    build | tests | company | bench | attention | references | server | \
+      parity | 8b) ;;
     *) echo "gpu_check.sh: no stage '$stage'" >&2; exit 2 ;;
   esac
 done
 mkdir -p "$out"
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
+# Weights of 4.6 GB are better kept in memory than written to a disk.
+shared=$(df --output=avail -k /dev/shm 2> /dev/null | tail -1)
+if [ -z "$work" ] && [ "${shared:-0}" -gt 16000000 ]; then
+  work=$(mktemp -d -p /dev/shm)
+  trap 'rm -rf "$scratch" "$work"' EXIT
+fi
 work=${work:-$scratch/work}
 build=${HEATKV_GPU_BUILD:-build/gpu}
 export PATH=$PATH:/usr/local/cuda/bin
@@ -171,10 +183,22 @@ do_server() {
     --pool "3 GiB" --pixel_classes 1M
 }
 
+do_references() {
+  local file=$out/bench-gpu.json
+  [ -f "$file" ] || file=$out/references.json
+  python3 tools/time_reference.py ${infinity:+--infinity "$infinity"} \
+    ${heatkv:+--heatkv "$heatkv"} --size 2b --ours "$file"
+}
+
 do_parity() {
   [ -n "$infinity" ] || { echo "parity needs --infinity DIR" >&2; return 1; }
+  local memory
+  memory=$(nvidia-smi --query-gpu=memory.total --format=csv,noheader,nounits |
+    head -1)
   python3 tools/full_size_parity.py --infinity "$infinity" \
     ${heatkv:+--heatkv "$heatkv"} --parity "$run/heatkv_parity" \
+    ${budgets:+--budgets "$budgets"} \
+    $([ "${memory:-0}" -gt 78000 ] && echo --at_once) \
     --device cuda --size 2b --work "$work" --json "$out/parity.json"
 }
 
@@ -183,6 +207,7 @@ stage tests do_tests
 stage company do_company
 stage bench do_bench
 stage attention do_attention
+stage references do_references
 stage server do_server
 stage parity do_parity
 stage 8b do_8b

@@ -22,6 +22,7 @@ run of a job's seed has the same ones, whatever its device and precision.
 """
 
 import contextlib
+import fcntl
 import functools
 import json
 import os
@@ -282,16 +283,22 @@ def load_weights(job, model, vae):
     return model, vae
 
 
+def make_weights(job, model, vae, say):
+    """Draws them unless they are there, once if several processes ask."""
+    os.makedirs(job["weights"], exist_ok=True)
+    with open(os.path.join(job["weights"], "lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not os.path.exists(os.path.join(job["weights"], "vae.safetensors")):
+            say("drawing weights")
+            parity_weights.write(job["weights"], model, vae, job["draw_weights"],
+                                 job["device"])
+
+
 def run_all(job, say):
     device = job["device"]
     model, vae = build(job)
-    weights = os.path.join(job["weights"], "vae.safetensors")
-    if job.get("draw_weights") is not None and not os.path.exists(weights):
-        say("drawing weights")
-        parity_weights.write(job["weights"], model, vae, job["draw_weights"],
-                             device)
-    if not job["runs"]:
-        return
+    if job.get("draw_weights") is not None:
+        make_weights(job, model, vae, say)
     say("loading weights")
     model, vae = load_weights(job, model, vae)
     if device == "cpu":
@@ -314,11 +321,16 @@ def main():
     sys.path.insert(0, os.path.abspath(job["checkout"]))
     parity_shims.install()
     parity_shims.redirect_autocast(job["device"])
-    out = sys.stdout
+    out, name = sys.stdout, os.path.basename(os.path.abspath(job["checkout"]))
+
+    def say(what):
+        out.write(f"  {time.time() - begin:6.1f} s  {name}: {what}\n")
+        out.flush()
+
     # The authors' code tells what it builds; only progress belongs to stdout.
     with contextlib.redirect_stdout(sys.stderr):
-        run_all(job, lambda what: print(
-            f"  {time.time() - begin:5.1f} s: {what}", file=out, flush=True))
+        run_all(job, say)
+        say("done")
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ unless a run's speed matters, by nothing: the same operations, not fused.
 """
 
 import contextlib
+import importlib.machinery
 import importlib.util
 import sys
 import types
@@ -72,6 +73,8 @@ class _Nothing(torch.nn.Identity):
 
 def _module(name, **members):
     module = types.ModuleType(name)
+    # torch's compiler asks what may be imported.
+    module.__spec__ = importlib.machinery.ModuleSpec(name, None)
     for key, value in members.items():
         setattr(module, key, value)
     return module
