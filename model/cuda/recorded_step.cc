@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <bit>
 
+#include "base/check.h"
+
 namespace heatkv::model {
 namespace {
 
@@ -43,11 +45,21 @@ at::Tensor Recorder::TableFor(std::int64_t values) {
   return table;
 }
 
-RecordedStep::RecordedStep(Recorder& recorder, at::Tensor x,
+at::Tensor Recorder::InputLike(const at::Tensor& x) {
+  at::Tensor& input = inputs_[Room(x.numel())];
+  if (!input.defined()) {
+    input =
+        at::empty({static_cast<std::int64_t>(Room(x.numel()))}, x.options());
+  }
+  HEATKV_CHECK(input.scalar_type() == x.scalar_type());
+  return input.narrow(0, 0, x.numel()).view(x.sizes());
+}
+
+RecordedStep::RecordedStep(Recorder& recorder, const at::Tensor& x,
                            const TextLayout& texts,
                            const StepTableLayout& layout, std::int64_t values,
                            const Body& body)
-    : x_(std::move(x)),
+    : x_(recorder.InputLike(x)),
       texts_(recorder.TextsFor(texts)),
       table_(recorder.TableFor(values)) {
   const GroupTexts places = texts_.First(layout.rows());

@@ -3,10 +3,9 @@
 // scales spend their time on.
 //
 // A recorded step reads its inputs from places that stay.  Whoever replays it
-// fills them before, on the stream on which it replays: x(), which is its own,
-// and texts() and table(), which the Recorder owns and other steps share, since
-// steps run one after the other.  Logits are good until the next replay of any
-// step.
+// fills them before, on the stream on which it replays: x(), texts() and
+// table(), which the Recorder owns and other steps share, since steps run one
+// after the other.  Logits are good until the next replay of any step.
 
 #ifndef MODEL_CUDA_RECORDED_STEP_H_
 #define MODEL_CUDA_RECORDED_STEP_H_
@@ -40,6 +39,8 @@ class Recorder {
   PlacedTexts& TextsFor(const TextLayout& layout);
   // int32 on the current device, with room for `values`.
   at::Tensor TableFor(std::int64_t values);
+  // A place like `x`, which is not read.
+  at::Tensor InputLike(const at::Tensor& x);
 
  private:
   c10::cuda::CUDAStream stream_;
@@ -47,6 +48,7 @@ class Recorder {
   // By their rooms, in rows and tokens, and in values.
   std::map<std::pair<std::uint64_t, std::uint64_t>, PlacedTexts> texts_;
   std::map<std::uint64_t, at::Tensor> tables_;
+  std::map<std::uint64_t, at::Tensor> inputs_;
 };
 
 class RecordedStep {
@@ -57,7 +59,7 @@ class RecordedStep {
 
   // Records `body` for an input like `x`, which is not read, texts like those
   // of `texts`, and tables of up to `values`, without computing anything.
-  RecordedStep(Recorder& recorder, at::Tensor x, const TextLayout& texts,
+  RecordedStep(Recorder& recorder, const at::Tensor& x, const TextLayout& texts,
                const StepTableLayout& layout, std::int64_t values,
                const Body& body);
 
