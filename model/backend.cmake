@@ -54,11 +54,11 @@ heatkv_library(
 if(HEATKV_CUDA)
   add_subdirectory(kernels)
   target_sources(
-    heatkv_model PRIVATE cuda/group_layers.cc cuda/group_step.cc
-                         cuda/image_calls.cc
+    heatkv_model PRIVATE cuda/attention_choice.cc cuda/group_layers.cc
+                         cuda/group_step.cc cuda/image_calls.cc
                          cuda/kernel_calls.cc cuda/memory_report.cc
                          cuda/recorded_step.cc cuda/recorded_texts.cc
-                         cuda/upload_buffers.cc)
+                         cuda/staged_attention.cc cuda/upload_buffers.cc)
   target_compile_definitions(heatkv_model PUBLIC HEATKV_CUDA=1)
   target_link_libraries(heatkv_model PUBLIC heatkv_kernels)
 endif()

@@ -34,6 +34,7 @@
 #include "model/cuda/group_step.h"
 #include "model/cuda/kernel_calls.h"
 #include "model/cuda/memory_report.h"
+#include "model/cuda/staged_attention.h"
 #endif
 
 namespace heatkv::model {
@@ -105,6 +106,7 @@ class InfinityModel : public ImageModel {
     if (device_.is_cuda()) {
       group_.emplace(parts_.transformer.get());
       group_->set_recorded_rows(kRecordedRows);
+      group_->set_attention(options.attention);
     }
 #endif
   }
@@ -134,29 +136,11 @@ class InfinityModel : public ImageModel {
     // The longest text, because recorded steps have room for the texts that
     // they were recorded with.
     ASSIGN_OR_RETURN(const auto text, LongText(spec_.tokenizer.max_length));
-    const std::vector<int> ladders = warm_up_ == Options::WarmUp::kAll
-                                         ? LaddersToWarm(spec_)
-                                         : std::vector<int>{0};
-    // Twice with guidance and without.
-    const int images = 4 * static_cast<int>(ladders.size());
-    int done = 0;
-    const auto on_image = [&] {
-      ++done;
-      if (warm_up_progress_ != nullptr) warm_up_progress_(done, images);
-    };
-    // What is recorded is tried before.  That takes memory, which goes back
-    // before the allocator reaches the size that images need.
-    RETURN_IF_ERROR(model::WarmUp(
-        *this, text, {.ladders = ladders, .most_rows = kRecordedRows},
-        on_image));
-    RETURN_IF_ERROR(OnDevice("warming up", [] {
-#if HEATKV_CUDA
-      ReleaseUnusedMemory();
-#endif
-      return absl::OkStatus();
-    }));
-    return model::WarmUp(*this, text, {.ladders = ladders, .decodes = true},
-                         on_image);
+    return WarmUpRecorded(
+        *this, text,
+        warm_up_ == Options::WarmUp::kAll ? LaddersToWarm(spec_)
+                                          : std::vector<int>{0},
+        kRecordedRows, [this] { return GiveBack(); }, warm_up_progress_);
   }
 
   void TellWarmUpTo(WarmUpProgress progress) override {
@@ -232,6 +216,15 @@ class InfinityModel : public ImageModel {
     arena_.emplace(blocks, spec_.transformer.head_width(), cache_dtype_,
                    device_);
     return absl::OkStatus();
+  }
+
+  absl::Status GiveBack() {
+    return OnDevice("giving memory back", [] {
+#if HEATKV_CUDA
+      ReleaseUnusedMemory();
+#endif
+      return absl::OkStatus();
+    });
   }
 
   // A text of so many tokens, once no text has to be recorded any more.
@@ -411,6 +404,12 @@ absl::StatusOr<std::unique_ptr<ImageModel>> Load(
     RETURN_IF_ERROR(GroupStep::CheckShape(spec.transformer));
 #endif
   const c10::DeviceGuard guard(device);
+#if HEATKV_CUDA
+  if (device.is_cuda()) {
+    RETURN_IF_ERROR(
+        CheckAttention(options.attention, spec.transformer.head_width()));
+  }
+#endif
   if (options.threads > 0) at::set_num_threads(options.threads);
 
   InfinityModel::Parts parts;

@@ -17,6 +17,7 @@
 #include "model/api/device_memory.h"
 #include "model/api/image_model.h"
 #include "model/api/model_spec.h"
+#include "model/cuda/attention_choice.h"
 
 namespace heatkv::model {
 
@@ -48,6 +49,8 @@ class InfinityBackend {
     // On the CPU, where nothing is recorded, the first scales of the first
     // ladder do for all.
     enum class WarmUp { kNone, kFirst, kAll } warm_up = WarmUp::kAll;
+    // The kernel for self-attention on a GPU.
+    AttentionChoice attention = AttentionChoice::kFastest;
     // The file of the tokenizer; empty: the one in `folder` that the spec
     // names.
     std::string tokenizer = "";
@@ -71,6 +74,7 @@ class InfinityBackend {
   //  - with InvalidArgument if the spec contradicts itself, if tensors are
   //    missing, superfluous or misshapen (each is named with both shapes), or
   //    if `options` names no device of this machine;
+  //  - with InvalidArgument if the kernel that `options` asks for does not run;
   //  - with ResourceExhausted if memory does not suffice.
   static absl::StatusOr<std::unique_ptr<ImageModel>> Create(
       const ModelSpec& spec, const std::string& folder, const Options& options);

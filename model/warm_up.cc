@@ -82,4 +82,23 @@ absl::Status WarmUp(ImageModel& model,
   return absl::OkStatus();
 }
 
+absl::Status WarmUpRecorded(ImageModel& model,
+                            const std::shared_ptr<const EncodedText>& text,
+                            const std::vector<int>& ladders,
+                            std::int64_t recorded_rows,
+                            const std::function<absl::Status()>& give_back,
+                            const ImageModel::WarmUpProgress& progress) {
+  // Twice with guidance and without.
+  const int images = 4 * static_cast<int>(ladders.size());
+  int done = 0;
+  const auto on_image = [&] {
+    ++done;
+    if (progress != nullptr) progress(done, images);
+  };
+  RETURN_IF_ERROR(WarmUp(
+      model, text, {.ladders = ladders, .most_rows = recorded_rows}, on_image));
+  RETURN_IF_ERROR(give_back());
+  return WarmUp(model, text, {.ladders = ladders, .decodes = true}, on_image);
+}
+
 }  // namespace heatkv::model

@@ -36,6 +36,16 @@ absl::Status WarmUp(
     ImageModel& model, const std::shared_ptr<const EncodedText>& text,
     const WarmUpWork& work, const std::function<void()>& on_image = [] {});
 
+// The same for a model that records its steps of up to `recorded_rows` rows.
+// What is recorded is tried before, which takes memory: that goes back by
+// `give_back` before the whole images, by which the allocator reaches its size.
+absl::Status WarmUpRecorded(ImageModel& model,
+                            const std::shared_ptr<const EncodedText>& text,
+                            const std::vector<int>& ladders,
+                            std::int64_t recorded_rows,
+                            const std::function<absl::Status()>& give_back,
+                            const ImageModel::WarmUpProgress& progress);
+
 }  // namespace heatkv::model
 
 #endif  // MODEL_WARM_UP_H_

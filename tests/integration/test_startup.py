@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import struct
 import subprocess
 
@@ -209,3 +210,14 @@ def test_the_admin_address_in_use_is_named(programs, server, model_folder):
 
 def test_an_unknown_flag_is_refused(programs):
     assert run(programs, "--bogus").returncode == CONFIGURATION
+
+
+def test_a_taken_port_of_the_metrics_is_named_with_the_reason(programs):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        end = run(programs, f"--metrics_listen={address}")
+    assert end.returncode != 0
+    assert f"cannot serve metrics at {address}: " in end.stderr
+    assert "Address already in use" in end.stderr

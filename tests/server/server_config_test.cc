@@ -6,6 +6,8 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "server/config/capacity.h"
+#include "server/config/device_names.h"
+#include "server/config/device_names.h"
 #include "server/config/yaml_map.h"
 #include "tests/fakes/fake_model.h"
 
@@ -159,6 +161,34 @@ TEST(ServerConfigTest, ReadsTheDevice) {
     EXPECT_THAT(MistakesOf(absl::StrCat("device: '", device, "'")),
                 HasSubstr("device must be \"cpu\", \"cuda\" or \"cuda:N\""));
   }
+}
+
+TEST(ServerConfigTest, ReadsSeveralDevices) {
+  for (const char* yaml :
+       {"device: [cuda:1, cuda:0]", "device: 'cuda:1,cuda:0'",
+        "device: cuda:1, cuda:0", "device:\n- cuda:1\n- cuda:0"}) {
+    const auto config = ParseServerConfig(yaml, "c.yaml");
+    ASSERT_TRUE(config.ok()) << config.status();
+    EXPECT_EQ(*ParseDevices(config->device),
+              (std::vector<std::string>{"cuda:1", "cuda:0"}));
+    EXPECT_TRUE(config->is_on_gpu());
+    EXPECT_EQ(config->gpu(), 1);
+    const auto again = ParseServerConfig(ToYaml(*config), "c.yaml");
+    ASSERT_TRUE(again.ok()) << again.status();
+    EXPECT_EQ(*again, *config);
+  }
+  EXPECT_EQ(ParseServerConfig("device: all", "c")->device, kAllDevices);
+  EXPECT_TRUE(ParseServerConfig("device: all", "c")->is_on_gpu());
+  EXPECT_EQ(ParseServerConfig("device: [cpu]", "c")->device, "cpu");
+  EXPECT_THAT(MistakesOf("device: [cuda:1, cuda:1]"),
+              HasSubstr("names GPU 1 twice"));
+  EXPECT_THAT(MistakesOf("device: [cuda, cuda:0]"),
+              HasSubstr("names GPU 0 twice"));
+  for (const char* device : {"[cpu, cuda:0]", "[all, cuda:0]", "'cuda:0,'"}) {
+    EXPECT_THAT(MistakesOf(absl::StrCat("device: ", device)),
+                HasSubstr("several GPUs like \"cuda:0, cuda:1\""));
+  }
+  EXPECT_THAT(MistakesOf("device: []"), HasSubstr("must be a list of texts"));
 }
 
 TEST(ServerConfigTest, TheDeviceDecidesTheCachesDtypeUnlessTheFileDoes) {
