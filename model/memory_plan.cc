@@ -1,7 +1,9 @@
 #include "model/memory_plan.h"
 
 #include <algorithm>
+#include <array>
 #include <limits>
+#include <set>
 #include <utility>
 
 #include "base/check.h"
@@ -21,8 +23,10 @@ constexpr int64_t kBranches = 2;
 // Rows of a group at most: 16 images with guidance (GroupCapacity, Recorder).
 constexpr int64_t kStepRows = 32;
 
-// Rows of the largest recorded step (GroupStep).
-constexpr int64_t kRecordedRows = 2048;
+// Of a recorded step, which launches some two dozen kernels a layer; what the
+// driver takes for one of them is an assumption.
+constexpr int64_t kKernelsALayer = 24;
+constexpr int64_t kRecordedKernel = 1024;
 
 // cuBLAS, cuDNN and the kernels' code, beyond the context; what the allocator
 // cannot use of what it has.  Measured with room to spare.
@@ -76,6 +80,35 @@ int64_t ActivationBytes(const TransformerSpec& spec, const StepSize& step,
       matrix * (8 * width + std::max<int64_t>(2 * spec.mlp_width, 4 * width));
   row += 2 * spec.bits_per_token() * kFloat;
   return step.rows * row;
+}
+
+// What all recorded steps of all ladders have for themselves: their kernels and
+// their logits.  Ladders that begin alike share steps.
+int64_t RecordingBytes(const ModelSpec& spec) {
+  std::set<std::array<int64_t, 7>> steps;
+  int64_t bytes = 0;
+  for (int l = 0; l < static_cast<int>(spec.ladders.size()); ++l) {
+    const LadderSpec& ladder = spec.ladders[l];
+    int64_t tokens_so_far = 0;
+    for (int s = 0; s < ladder.ladder.num_scales(); ++s) {
+      const cache::Grid& grid = ladder.ladder.grid(s);
+      tokens_so_far += grid.tokens();
+      for (const int branches : {1, 2}) {
+        const int64_t rows = int64_t{GroupCapacity(spec, l, s, branches)} *
+                             branches * grid.tokens();
+        if (rows > kRecordedRows ||
+            !steps
+                 .insert({grid.height, grid.width, ladder.rope_grid.height,
+                          ladder.rope_grid.width, s, tokens_so_far, branches})
+                 .second) {
+          continue;
+        }
+        bytes += spec.transformer.depth * kKernelsALayer * kRecordedKernel +
+                 rows * 2 * spec.transformer.bits_per_token() * kFloat;
+      }
+    }
+  }
+  return bytes;
 }
 
 // Of the VAE, in the last scale.
@@ -312,9 +345,12 @@ std::vector<MemoryAccount> PlanMemory(const ModelSpec& spec,
                           gpu)}));
   if (gpu) {
     const StepSize recorded = LargestStep(spec, gpu, kRecordedRows);
-    // Once where a step is tried and once where it is recorded.
-    add("recorded steps", 2 * (StagingBytes(transformer, recorded, gpu) +
-                               ActivationBytes(transformer, recorded, gpu)));
+    // Once where it is recorded, and once where it is tried before.
+    add("recorded steps",
+        (demand.records_all_at_start ? 1 : 2) *
+                (StagingBytes(transformer, recorded, gpu) +
+                 ActivationBytes(transformer, recorded, gpu)) +
+            RecordingBytes(spec));
     add("modulations of a step", StepModulationBytes(transformer));
     if (demand.text_encoder_on_device) {
       add("recorded texts", RecordedTextBytes(spec));

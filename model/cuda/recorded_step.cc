@@ -8,6 +8,8 @@
 #include <bit>
 #include <utility>
 
+#include "base/check.h"
+
 namespace heatkv::model {
 namespace {
 
@@ -42,10 +44,20 @@ at::Tensor Recorder::TableFor(std::int64_t values) {
   return table;
 }
 
-RecordedStep::RecordedStep(Recorder& recorder, at::Tensor x,
+at::Tensor Recorder::InputLike(const at::Tensor& x) {
+  at::Tensor& input = inputs_[Room(x.numel())];
+  if (!input.defined()) {
+    input =
+        at::empty({static_cast<std::int64_t>(Room(x.numel()))}, x.options());
+  }
+  HEATKV_CHECK(input.scalar_type() == x.scalar_type());
+  return input.narrow(0, 0, x.numel()).view(x.sizes());
+}
+
+RecordedStep::RecordedStep(Recorder& recorder, const at::Tensor& x,
                            const TextCondition& like,
                            const StepTableLayout& layout, const Body& body)
-    : x_(std::move(x)),
+    : x_(recorder.InputLike(x)),
       modulations_(recorder.ModulationsFor(like, layout.rows())),
       table_(recorder.TableFor(layout.MostValues())) {
   const GroupModulations places = modulations_.First(layout.rows());

@@ -3,11 +3,10 @@
 // scales spend their time on.
 //
 // A recorded step reads its inputs from places that stay.  Whoever replays it
-// fills them before, on the stream on which it replays: x(), which is its own,
-// and modulations() and table(), which the Recorder owns and other steps share,
-// since steps run one after the other.  Keys and values of texts are read where
-// the table says (model/cuda/row_texts.h).  Logits are good until the next
-// replay of any step.
+// fills them before, on the stream on which it replays: x(), modulations() and
+// table(), which the Recorder owns and other steps share, since steps run one
+// after the other.  Keys and values of texts are read where the table says
+// (model/cuda/row_texts.h).  Logits are good until the next replay of any step.
 
 #ifndef MODEL_CUDA_RECORDED_STEP_H_
 #define MODEL_CUDA_RECORDED_STEP_H_
@@ -41,6 +40,8 @@ class Recorder {
                                     std::int64_t rows);
   // int32 on the current device, with room for `values`.
   at::Tensor TableFor(std::int64_t values);
+  // A place like `x`, which is not read.
+  at::Tensor InputLike(const at::Tensor& x);
 
  private:
   c10::cuda::CUDAStream stream_;
@@ -48,6 +49,7 @@ class Recorder {
   // By their rooms, in rows and in values.
   std::map<std::uint64_t, PlacedModulations> modulations_;
   std::map<std::uint64_t, at::Tensor> tables_;
+  std::map<std::uint64_t, at::Tensor> inputs_;
 };
 
 class RecordedStep {
@@ -59,8 +61,9 @@ class RecordedStep {
 
   // Records `body` for an input like `x`, which is not read, texts like `like`,
   // and all tables of the shape, without computing anything.
-  RecordedStep(Recorder& recorder, at::Tensor x, const TextCondition& like,
-               const StepTableLayout& layout, const Body& body);
+  RecordedStep(Recorder& recorder, const at::Tensor& x,
+               const TextCondition& like, const StepTableLayout& layout,
+               const Body& body);
 
   const at::Tensor& x() const { return x_; }
   PlacedModulations& modulations() { return modulations_; }
