@@ -49,8 +49,11 @@ cuda-compile:  ## Compile and link all CUDA code, not to run (0.1 GB more than b
 	@tools/setup.sh --cuda-compile
 	@tools/build.sh cuda-compile $(JOBS) cuda_code
 
+# INFINITY and HEATKV: checkouts of the authors' code, to be timed beside ours.
 bench-gpu:  ## Build, measure speed and memory on this machine's NVIDIA GPU (out/gpu/bench-gpu.json)
-	@tools/gpu_check.sh build bench
+	@tools/gpu_check.sh --profile $(if $(INFINITY),--infinity $(INFINITY)) \
+	  $(if $(HEATKV),--heatkv $(HEATKV)) build bench \
+	  $(if $(INFINITY)$(HEATKV),references)
 
 test-asan: setup  ## Tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	@tools/build.sh asan $(JOBS)

@@ -5,33 +5,38 @@
 // Makes images of the model's first ladder through the engine, with weights and
 // ranking drawn from a seed (they change neither speed nor memory), alone and
 // several in flight, and writes one JSON object: seconds an image from
-// submission to pixels, of each scale and stage, and memory by purpose.
+// submission to pixels, of each scale and stage, the time to a first preview,
+// the share of the device's best rate, and memory by purpose.
+//
+// Exit status: 0 done; 1 an error, or one in a part of the measurements, which
+// the result names under "errors"; 3 done, but torch's allocator went to the
+// device for memory after the engine was ready.
 
 #include <algorithm>
 #include <cstdint>
-#include <map>
+#include <cstdio>
+#include <fstream>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <utility>
-#include <variant>
 #include <vector>
 
 #include "absl/flags/flag.h"
 #include "absl/flags/parse.h"
 #include "absl/flags/usage.h"
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
-#include "base/check.h"
 #include "base/status_macros.h"
+#include "bench/device_recording.h"
+#include "bench/kernel_table.h"
+#include "bench/matrix_rate.h"
+#include "bench/measured_engine.h"
 #include "bench/report.h"
-#include "calibration/schedule_file.h"
-#include "model/api/random_ranking.h"
+#include "bench/work_report.h"
 #include "model/cuda/memory_report.h"
 #include "model/infinity_backend.h"
 #include "model/kernels/launch.h"
-#include "server/config/model_yaml.h"
-#include "server/engine/engine.h"
+#include "model/memory_plan.h"
 
 ABSL_FLAG(std::string, model, "models/infinity-2b", "folder of the model");
 ABSL_FLAG(std::string, tokenizer, "models/default",
@@ -41,6 +46,11 @@ ABSL_FLAG(double, budget, 0.1, "fraction of the full cache that may stay");
 ABSL_FLAG(int, most_images, 8, "images in flight, at most");
 ABSL_FLAG(int, repeats, 5, "measured repetitions; the median is reported");
 ABSL_FLAG(std::uint64_t, seed, 1, "of weights, ranking and pictures");
+ABSL_FLAG(bool, company_cost, true,
+          "measure what fixed shapes cost an image alone: once more with a "
+          "model whose steps have room for one image");
+ABSL_FLAG(std::string, profile, "",
+          "file for the table of kernels of one image; it is printed, too");
 ABSL_FLAG(std::string, commit, "", "written into the result");
 ABSL_FLAG(std::string, driver, "", "written into the result");
 ABSL_FLAG(std::string, output, "",
@@ -51,191 +61,238 @@ namespace {
 
 using nlohmann::json;
 
-class Picture final : public EventSink {
- public:
-  void OnEvent(EngineEvent event) override {
-    if (auto* image = std::get_if<ImageEvent>(&event)) {
-      pixels = image->picture.pixels.size();
-    }
-  }
-  void OnFinished(const absl::Status& end, const RequestUsage&) override {
-    status = end;
-  }
-  absl::Status status = absl::UnknownError("not finished");
-  std::size_t pixels = 0;
-};
+constexpr int kGrew = 3;  // exit status
+constexpr double kGiga = 1e9;
 
-// Milliseconds of scales and stages since Clear().
-class Times final : public ServerObserver {
- public:
-  void OnCall(const CallRecord&) override {}
-  void OnStage(Stage stage, absl::Duration took) override {
-    stages_[StageName(stage)].push_back(absl::ToDoubleMilliseconds(took));
-  }
-  void OnScale(int scale, absl::Duration took) override {
-    if (scale >= static_cast<int>(scales_.size())) scales_.resize(scale + 1);
-    scales_[scale].push_back(absl::ToDoubleMilliseconds(took));
-  }
-  void OnImage(const std::string&, const absl::Status&) override {}
-  void OnStep(int) override { ++steps_; }
-
-  void Clear() {
-    stages_.clear();
-    scales_.clear();
-    steps_ = 0;
-  }
-  static double Median(std::vector<double> values) {
-    HEATKV_CHECK(!values.empty());
-    std::sort(values.begin(), values.end());
-    return values[values.size() / 2];
-  }
-  json Report() const {
-    json report = {{"steps", steps_}};
-    for (const auto& [name, values] : stages_) {
-      report["stage_ms"][name] = Median(values);
-    }
-    for (const auto& values : scales_) {
-      report["scale_ms"].push_back(values.empty() ? 0.0 : Median(values));
-    }
-    return report;
-  }
-  double decode_seconds() const { return Median(stages_.at("decode")) / 1e3; }
-
- private:
-  std::map<std::string, std::vector<double>> stages_;
-  std::vector<std::vector<double>> scales_;
-  int steps_ = 0;
-};
+// Of the kernel that draws the bits, the last of every scale.
+constexpr char kEndOfScale[] = "SampleBits";
 
 class Bench {
  public:
   absl::StatusOr<json> Run();
+  bool grew() const { return grew_; }
+  bool is_complete() const { return errors_.empty(); }
 
  private:
-  absl::Status Load();
-  // Seconds for `images` requests that arrive together.
-  absl::StatusOr<double> Generate(int images);
+  MeasuredEngineOptions EngineOptions() const;
   absl::StatusOr<json> Measure(int images);
+  absl::StatusOr<json> MeasurePreviews();
+  absl::StatusOr<json> Profile();
+  // Replaces the engine.
+  absl::StatusOr<json> MeasureCompanyCost(double seconds_alone);
+  json WeightsByPart() const;
+  absl::StatusOr<json> MemoryByPurpose(int images);
+  absl::Status AddWork(json& result);
+  // Puts what a part of the measurements came to into the result.
+  void Add(json& result, const char* name, const absl::StatusOr<json>& part);
 
   const int gpu_ = absl::GetFlag(FLAGS_gpu);
-  const SystemClock clock_;
-  Times times_;
-  model::ModelSpec spec_;
-  std::shared_ptr<const ScheduleBook> book_;
-  std::unique_ptr<Engine> engine_;
-  std::int64_t weight_bytes_ = 0;
-  std::int64_t arena_bytes_ = 0;
-  std::int64_t image_bytes_ = 0;  // of the pool, one image
-  int made_ = 0;
+  const std::string device_ = absl::StrCat("cuda:", gpu_);
+  std::unique_ptr<MeasuredEngine> engine_;
+  bool grew_ = false;
+  std::vector<std::string> errors_;
 };
 
-absl::Status Bench::Load() {
-  ASSIGN_OR_RETURN(spec_, LoadModelSpec(absl::GetFlag(FLAGS_model)));
-  spec_.ladders.erase(spec_.ladders.begin() + 1, spec_.ladders.end());
-  model::InfinityBackend::Options options;
-  options.device = absl::StrCat("cuda:", gpu_);
-  options.random_weights = absl::GetFlag(FLAGS_seed);
-  ASSIGN_OR_RETURN(auto model,
-                   model::InfinityBackend::Create(
-                       spec_, absl::GetFlag(FLAGS_tokenizer), options));
-  model::ReleaseUnusedMemory();
-  weight_bytes_ = model::ReadMemory(gpu_).allocated;
-  ASSIGN_OR_RETURN(const cache::Ranking ranking,
-                   model::RandomRanking(spec_, absl::GetFlag(FLAGS_seed)));
-  ASSIGN_OR_RETURN(const cache::Budget budget,
-                   cache::Budget::Create(absl::GetFlag(FLAGS_budget)));
-  const cache::CacheGeometry geometry = model->cache_geometry();
-  std::vector<TierSpec> tiers = {{"bench", budget}};
-  ASSIGN_OR_RETURN(
-      ScheduleBook book,
-      ScheduleBook::Create(spec_, geometry, &ranking, std::move(tiers),
-                           calibration::ScheduleSha256));
-  book_ = std::make_shared<const ScheduleBook>(std::move(book));
-  const std::int64_t blocks = book_->plan(0, 0).guided->peak_blocks();
-  image_bytes_ = blocks * geometry.block_bytes();
-  EngineOptions engine_options;
-  engine_options.cached_prompts = 1;  // no prompt comes twice
-  engine_options.pool_blocks = absl::GetFlag(FLAGS_most_images) * blocks;
-  ASSIGN_OR_RETURN(engine_, Engine::Create(engine_options, std::move(model),
-                                           book_, &clock_, &times_));
-  arena_bytes_ = model::ReadMemory(gpu_).allocated - weight_bytes_;
-  return absl::OkStatus();
+MeasuredEngineOptions Bench::EngineOptions() const {
+  return {.model = absl::GetFlag(FLAGS_model),
+          .tokenizer = absl::GetFlag(FLAGS_tokenizer),
+          .device = device_,
+          .gpu = gpu_,
+          .budget = absl::GetFlag(FLAGS_budget),
+          .most_images = absl::GetFlag(FLAGS_most_images),
+          .seed = absl::GetFlag(FLAGS_seed),
+          .group_rows = std::nullopt};
 }
 
-absl::StatusOr<double> Bench::Generate(int images) {
-  std::vector<std::shared_ptr<Picture>> pictures;
-  const absl::Time start = absl::Now();
-  for (int i = 0; i < images; ++i) {
-    GenerationRequest request;
-    request.book = book_;
-    // A prompt of its own, so that its text is encoded within the time.
-    request.prompt = absl::StrCat(
-        "picture ", made_,
-        ": a red fox and two small birds in front of a "
-        "lighthouse at sea, a boat far away, evening light, calm water");
-    request.guidance = spec_.defaults.guidance;
-    request.tau = spec_.defaults.tau;
-    request.top_p = spec_.defaults.top_p;
-    request.seeds = {static_cast<std::uint64_t>(++made_)};
-    pictures.push_back(std::make_shared<Picture>());
-    RETURN_IF_ERROR(
-        engine_->Submit(std::move(request), pictures.back()).status());
-  }
-  while (engine_->RunOnce()) {
-  }
-  const double seconds = absl::ToDoubleSeconds(absl::Now() - start);
-  for (const auto& picture : pictures) {
-    RETURN_IF_ERROR(picture->status);
-    if (picture->pixels == 0) return absl::InternalError("no picture came");
-  }
-  return seconds;
+// As they are planned for; their sum is also measured.
+json Bench::WeightsByPart() const {
+  const model::ModelSpec& spec = engine_->spec();
+  constexpr bool kOnGpu = true;
+  return {{"transformer",
+           model::TransformerBytes(spec.transformer, kOnGpu) / kGiga},
+          {"text_encoder",
+           model::TextEncoderBytes(spec.text_encoder, /*bytes=*/2) / kGiga},
+          {"vae",
+           model::VaeBytes(spec.vae, spec.transformer.bits, kOnGpu) / kGiga}};
+}
+
+// Since the peaks were reset.
+absl::StatusOr<json> Bench::MemoryByPurpose(int images) {
+  const model::MemoryReport memory = model::ReadMemory(gpu_);
+  const MeasuredEngine::Moments& moments = engine_->moments();
+  ASSIGN_OR_RETURN(const model::DeviceMemory device,
+                   model::InfinityBackend::ReadMemory(device_));
+  const std::int64_t used = device.total - device.available;
+  return json{
+      {"weights", moments.loaded / kGiga},
+      // Of the images, and as it was allocated for the most images.
+      {"pool", engine_->image_bytes() * images / kGiga},
+      {"pool_allocated", (moments.created - moments.loaded) / kGiga},
+      // What warming up left: recorded steps, places for texts and tables.
+      {"kept_when_ready", (moments.ready - moments.created) / kGiga},
+      // Staging and activations of steps and decoding, images, texts.
+      {"transient", (memory.peak_allocated - moments.ready) / kGiga},
+      // Reserved by the allocator and never handed out at once.
+      {"allocator", (memory.peak_reserved - memory.peak_allocated) / kGiga},
+      // Context, code, and what libraries allocate for themselves.
+      {"libraries", (used - memory.reserved) / kGiga},
+      {"device_used", used / kGiga}};
 }
 
 absl::StatusOr<json> Bench::Measure(int images) {
-  RETURN_IF_ERROR(Generate(images).status());  // warm
-  times_.Clear();
+  MeasuredEngine& engine = *engine_;
+  RETURN_IF_ERROR(engine.Generate(images).status());
+  engine.times().Clear();
   model::ResetMemoryPeaks(gpu_);
-  const std::int64_t allocations = model::ReadMemory(gpu_).device_allocations;
   std::vector<double> seconds;
   for (int i = 0; i < absl::GetFlag(FLAGS_repeats); ++i) {
-    ASSIGN_OR_RETURN(const double took, Generate(images));
-    seconds.push_back(took / images);
+    ASSIGN_OR_RETURN(const MeasuredEngine::Made made, engine.Generate(images));
+    seconds.push_back(made.seconds / images);
   }
   const model::MemoryReport memory = model::ReadMemory(gpu_);
-  const std::int64_t work =
-      memory.peak_allocated - weight_bytes_ - arena_bytes_;
-  json report = times_.Report();
+  const MeasuredEngine::Moments& moments = engine.moments();
+  const std::int64_t work = memory.peak_allocated - moments.created;
+  const std::int64_t grown =
+      memory.device_allocations - moments.device_allocations;
+  grew_ = grew_ || grown > 0;
+  json report = engine.times().Report();
   report["images_in_flight"] = images;
-  report["seconds_per_image"] = Times::Median(seconds);
+  report["seconds_per_image"] = Median(seconds);
   report["seconds_per_image_all"] = seconds;
-  report["vae_seconds"] = times_.decode_seconds();
-  report["pool_gb"] = image_bytes_ * images / 1e9;
-  report["activations_gb"] = work / 1e9;
-  report["memory_beyond_weights_gb"] = (image_bytes_ * images + work) / 1e9;
-  report["reserved_gb"] = memory.peak_reserved / 1e9;
-  report["device_allocations_after_warm_up"] =
-      memory.device_allocations - allocations;
+  report["images_per_second"] = 1 / Median(seconds);
+  report["vae_seconds"] = engine.times().stage_ms(Stage::kDecode) / 1e3;
+  report["activations_gb"] = work / kGiga;
+  report["memory_beyond_weights_gb"] =
+      (engine.image_bytes() * images + work) / kGiga;
+  report["reserved_gb"] = memory.peak_reserved / kGiga;
+  report["device_allocations_after_ready"] = grown;
+  ASSIGN_OR_RETURN(report["memory_gb"], MemoryByPurpose(images));
   return report;
 }
 
+// A first impression of an image: after every scale, or once, half way.
+absl::StatusOr<json> Bench::MeasurePreviews() {
+  const int scales = engine_->schedule().ladder().num_scales();
+  std::vector<bool> every(scales, true);
+  every.back() = false;
+  std::vector<bool> once(scales, false);
+  once[scales / 2] = true;
+  json report;
+  const auto measure = [&](const char* name,
+                           const std::vector<bool>& previews) -> absl::Status {
+    std::vector<double> first;
+    std::vector<double> seconds;
+    for (int i = 0; i <= absl::GetFlag(FLAGS_repeats); ++i) {
+      ASSIGN_OR_RETURN(const MeasuredEngine::Made made,
+                       engine_->Generate(1, previews));
+      if (i == 0) continue;  // sizes that were not there before
+      first.push_back(made.first_preview);
+      seconds.push_back(made.seconds);
+    }
+    report[name] = {{"seconds_to_first_preview", Median(first)},
+                    {"seconds_per_image", Median(seconds)}};
+    return absl::OkStatus();
+  };
+  RETURN_IF_ERROR(measure("after_every_scale", every));
+  RETURN_IF_ERROR(measure("after_the_middle_scale", once));
+  report["middle_scale"] = scales / 2 + 1;
+  return report;
+}
+
+absl::StatusOr<json> Bench::Profile() {
+  ASSIGN_OR_RETURN(std::vector<DeviceEvent> events,
+                   RecordDevice([&] { return engine_->Generate(1).status(); }));
+  const KernelTable table = MakeKernelTable(std::move(events), kEndOfScale);
+  std::fputs(ToText(table, /*rows=*/40).c_str(), stdout);
+  const std::string file = absl::GetFlag(FLAGS_profile);
+  std::ofstream stream(file);
+  stream << ToJson(table).dump(1) << "\n";
+  if (!stream.flush()) {
+    return absl::InvalidArgumentError(absl::StrCat("cannot write ", file));
+  }
+  return json{{"wall_us", table.all.wall_microseconds},
+              {"idle_us", table.all.idle_microseconds()}};
+}
+
+absl::StatusOr<json> Bench::MeasureCompanyCost(double seconds_alone) {
+  MeasuredEngineOptions options = EngineOptions();
+  options.most_images = 1;
+  options.group_rows = 1;
+  engine_ = nullptr;
+  model::ReleaseUnusedMemory();
+  ASSIGN_OR_RETURN(engine_, MeasuredEngine::Start(options));
+  RETURN_IF_ERROR(engine_->Generate(1).status());
+  engine_->times().Clear();
+  std::vector<double> seconds;
+  for (int i = 0; i < absl::GetFlag(FLAGS_repeats); ++i) {
+    ASSIGN_OR_RETURN(const MeasuredEngine::Made made, engine_->Generate(1));
+    seconds.push_back(made.seconds);
+  }
+  const double without = Median(seconds);
+  return json{{"seconds_per_image_with_room_for_one", without},
+              {"scale_ms_with_room_for_one", engine_->times().scale_ms()},
+              {"seconds", seconds_alone - without},
+              {"share", (seconds_alone - without) / seconds_alone}};
+}
+
+// Adds the best rate of the device and each measurement's share of it.
+absl::Status Bench::AddWork(json& result) {
+  ASSIGN_OR_RETURN(const double rate, MeasureMatrixRate(gpu_));
+  result["matrix_tflops"] = rate / 1e12;
+  const model::ModelSpec& spec = engine_->spec();
+  MeasuredWork work;
+  work.branches = engine_->is_guided() ? 2 : 1;
+  ASSIGN_OR_RETURN(work.text_tokens, engine_->PromptTokens());
+  work.rate = rate;
+  result["prompt_tokens"] = work.text_tokens;
+  for (json& report : result["in_flight"]) {
+    const int images = report["images_in_flight"];
+    work.seconds_per_image = report["seconds_per_image"];
+    work.scale_ms = report["scale_ms"].get<std::vector<double>>();
+    work.decode_ms = report["stage_ms"]["decode"];
+    work.text_ms = report["stage_ms"]["text"];
+    work.images_in_step.clear();
+    for (int scale = 0; scale < static_cast<int>(work.scale_ms.size());
+         ++scale) {
+      work.images_in_step.push_back(std::min(
+          images, model::GroupCapacity(spec, 0, scale, work.branches)));
+    }
+    report["work"] = ReportWork(spec, engine_->schedule(), work);
+  }
+  return absl::OkStatus();
+}
+
+void Bench::Add(json& result, const char* name,
+                const absl::StatusOr<json>& part) {
+  if (part.ok()) {
+    result[name] = *part;
+  } else {
+    errors_.push_back(absl::StrCat(name, ": ", part.status().message()));
+    result["errors"] = errors_;
+  }
+}
+
 absl::StatusOr<json> Bench::Run() {
-  const absl::Time start = absl::Now();
-  RETURN_IF_ERROR(Load());
+  ASSIGN_OR_RETURN(engine_, MeasuredEngine::Start(EngineOptions()));
+  const model::ModelSpec& spec = engine_->spec();
+  const MeasuredEngine::Moments& moments = engine_->moments();
   json result = {
       {"device", kernels::DescribeCurrentDevice()},
       {"driver", absl::GetFlag(FLAGS_driver)},
       {"torch", model::TorchVersion()},
       {"commit", absl::GetFlag(FLAGS_commit)},
-      {"model", spec_.name},
+      {"model", spec.name},
       {"weights", absl::StrCat("random, seed ", absl::GetFlag(FLAGS_seed))},
-      {"ladder", absl::StrCat(spec_.ladders[0].aspect, " ",
-                              spec_.ladders[0].pixel_class)},
+      {"ladder",
+       absl::StrCat(spec.ladders[0].aspect, " ", spec.ladders[0].pixel_class)},
       {"budget", absl::GetFlag(FLAGS_budget)},
-      {"guidance", spec_.defaults.guidance},
-      {"weights_gb", weight_bytes_ / 1e9},
-      {"load_seconds", absl::ToDoubleSeconds(absl::Now() - start)}};
-  ASSIGN_OR_RETURN(const double first, Generate(1));
-  result["first_image_seconds"] = first;
+      {"guidance", spec.defaults.guidance},
+      {"weights_gb", moments.loaded / kGiga},
+      {"weights_by_part_gb", WeightsByPart()},
+      {"load_seconds", moments.load_seconds},
+      {"warm_seconds", moments.warm_seconds}};
+  ASSIGN_OR_RETURN(const MeasuredEngine::Made first, engine_->Generate(1));
+  result["first_image_seconds"] = first.seconds;
   for (const int images : {1, 4, 8}) {
     if (images > absl::GetFlag(FLAGS_most_images)) break;
     ASSIGN_OR_RETURN(json report, Measure(images));
@@ -243,7 +300,21 @@ absl::StatusOr<json> Bench::Run() {
       result[absl::StrCat(key, "_", images)] = report[key];
     }
     if (images == 1) result["vae_seconds"] = report["vae_seconds"];
+    result["images_per_second"] = report["images_per_second"];
     result["in_flight"].push_back(std::move(report));
+  }
+  Add(result, "previews", MeasurePreviews());
+  const std::int64_t grown =
+      model::ReadMemory(gpu_).device_allocations - moments.device_allocations;
+  grew_ = grew_ || grown > 0;
+  result["device_allocations_after_ready"] = grown;
+  RETURN_IF_ERROR(AddWork(result));
+  if (!absl::GetFlag(FLAGS_profile).empty()) {
+    Add(result, "profile", Profile());
+  }
+  if (absl::GetFlag(FLAGS_company_cost)) {
+    Add(result, "cost_of_fixed_shapes",
+        MeasureCompanyCost(result["seconds_per_image_1"]));
   }
   return result;
 }
@@ -255,6 +326,15 @@ int main(int argc, char** argv) {
   absl::SetProgramUsageMessage("measures speed and memory on a GPU");
   absl::ParseCommandLine(argc, argv);
   heatkv::server::Bench bench;
-  return heatkv::server::PrintReport("heatkv_bench_gpu", bench.Run(),
-                                     absl::GetFlag(FLAGS_output));
+  const int status = heatkv::server::PrintReport(
+      "heatkv_bench_gpu", bench.Run(), absl::GetFlag(FLAGS_output));
+  if (status != 0 || !bench.is_complete()) return 1;
+  if (bench.grew()) {
+    std::fprintf(stderr,
+                 "heatkv_bench_gpu: error: torch's allocator went to the "
+                 "device after the engine was ready "
+                 "(device_allocations_after_ready)\n");
+    return heatkv::server::kGrew;
+  }
+  return 0;
 }

@@ -70,6 +70,8 @@ absl::StatusOr<std::vector<model::MemoryAccount>> AccountForMemory(
   demand.remembered_texts = config.cached_prompts;
   demand.remembered_bytes = config.cached_prompt_bytes;
   demand.running_images = config.max_running_images;
+  demand.vae_tile =
+      model::InfinityBackend::VaeTile(config.vae_tile, config.is_on_gpu());
   std::vector<model::MemoryAccount> accounts;
   std::vector<model::MemoryAccount> host;  // what each device has of it
   for (const std::string& device : plan.devices) {
@@ -105,6 +107,7 @@ absl::StatusOr<std::unique_ptr<model::ImageModel>> LoadModel(
                             : model::InfinityBackend::CacheDtype::kBFloat16;
   options.text_encoder_on_cpu =
       plan.config.text_encoder == TextEncoderDevice::kCpu;
+  options.vae_tile = plan.config.vae_tile;
   options.warm_up = plan.config.warm_up;
   options.random_weights = plan.folder.random_weights;
   if (options.random_weights.has_value()) {

@@ -92,7 +92,16 @@ RULES = {
         {"grpc", "cli", "json", "threads"},
     ),
     "tests": (
-        {"base", "cache", "calibration", "client", "model", "server", "tests"},
+        {
+            "base",
+            "bench",
+            "cache",
+            "calibration",
+            "client",
+            "model",
+            "server",
+            "tests",
+        },
         set(LIBRARIES),
     ),
     "bench": (

@@ -16,8 +16,14 @@ random draws:
              far rounding alone carries the reference from itself
 
 Logits and bits are compared scale by scale on equal histories: at every scale
-all sides are fed the bits that the reference chose.  Pictures are compared on
-equal bits (the VAE alone) and as they come out when each side feeds its own.
+all sides are fed the bits that the reference chose.  `server` counts the bits
+that a server draws otherwise from our logits, on a GPU by its kernel, than the
+same random numbers draw from the reference's.  Pictures are compared on equal
+bits (the VAE alone) and as they come out when each side feeds its own.
+
+Each checkout's code runs in one process, ours in another.  Of the authors'
+pruning their functions in torch run, not their kernels, which take minutes to
+compile.
 
 Runs in a Python with torch, numpy and safetensors; einops, timm and flash-attn
 are used where they are installed.  Nothing of the authors' code is copied; it
@@ -28,9 +34,9 @@ import argparse
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
-import tempfile
 
 from parity_comparison import compare_runs, print_case
 
@@ -77,6 +83,13 @@ def random_orders(config, scales, seed):
     return orders
 
 
+class Case:
+    """A budget, and the checkout whose code knows it."""
+
+    def __init__(self, name, checkout, heatkv=None):
+        self.name, self.checkout, self.heatkv = name, checkout, heatkv
+
+
 class Parity:
     def __init__(self, arguments):
         self.arguments = arguments
@@ -96,57 +109,59 @@ class Parity:
         self.precision = arguments.precision or both[arguments.device != "cpu"]
         self.other = both[self.precision == "float32"]
 
-    def reference(self, checkout, **job):
+    def reference(self, checkout, runs):
+        """Starts the authors' code; what waits and says whether all of it ran."""
         job = {"checkout": checkout, "config": self.config,
-               "weights": self.weights, **job}
-        with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+               "weights": self.weights, "draw_weights": self.arguments.seed,
+               "device": self.arguments.device, "runs": runs}
+        name = os.path.basename(os.path.abspath(checkout))
+        job_file = os.path.join(self.work, name + ".job.json")
+        log = os.path.join(self.work, name + ".log")
+        os.makedirs(self.work, exist_ok=True)
+        with open(job_file, "w") as file:
             json.dump(job, file)
-            file.flush()
-            done = subprocess.run(
+        print(f"the reference in {checkout}", flush=True)
+        with open(log, "w") as errors:
+            process = subprocess.Popen(
                 [sys.executable, os.path.join(HERE, "parity_reference.py"),
-                 file.name], stderr=subprocess.PIPE, text=True)
-        if done.returncode != 0:
-            raise SystemExit(f"the reference in {checkout} failed:\n"
-                             f"{done.stderr[-4000:]}")
+                 job_file], stderr=errors)
 
-    def make_weights(self):
-        if os.path.exists(os.path.join(self.weights, "vae.safetensors")):
-            return
-        print(f"drawing weights of size {self.arguments.size}", flush=True)
-        self.reference(self.arguments.infinity,
-                       draw_weights=self.arguments.seed)
+        def wait():
+            if process.wait() != 0:
+                with open(log) as errors:
+                    print(f"the reference in {checkout} failed:\n"
+                          f"{errors.read()[-4000:]}", flush=True)
+            return process.returncode == 0
 
-    def ours(self, folder, *flags):
+        return wait
+
+    def ours(self, asked):
+        """Our reports of [(folder, whether the recorded bits are fed)]."""
         command = [self.arguments.parity, "--device", self.arguments.device,
-                   "--precision", self.precision, *flags, folder]
+                   "--precision", self.precision]
+        for folder, fed in asked:
+            command += ["--feed-recorded" if fed else "--own-bits", folder]
+        print(f"ours in {self.precision}", flush=True)
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode not in (0, 1):
-            raise SystemExit(f"{' '.join(command)}:\n{done.stderr}")
-        return json.loads(done.stdout)
+            print(f"ours failed:\n{done.stderr}", flush=True)
+        reports, text = [], done.stdout.strip()
+        while text:
+            report, end = json.JSONDecoder().raw_decode(text)
+            reports.append(report)
+            text = text[end:].lstrip()
+        return reports
 
-    def case(self, name, checkout, heatkv=None):
-        def reference(precision, forced=None):
-            out = os.path.join(
-                self.work, name, precision + ("-forced" if forced else ""))
-            print(f"{name}: the reference in {precision}"
-                  f"{', fed the same bits' if forced else ''}", flush=True)
-            self.reference(checkout, out=out, device=self.arguments.device,
-                           precision=precision, run=self.run, heatkv=heatkv,
-                           forced=forced)
-            return out
+    def runs_of(self, case):
+        """What the reference is asked to record for a case."""
+        def run(precision, forced=None):
+            name = precision + ("-forced" if forced else "")
+            return {"out": os.path.join(self.work, case.name, name),
+                    "precision": precision, "run": self.run,
+                    "heatkv": case.heatkv, "forced": forced}
 
-        same = reference(self.precision)
-        other = reference(self.other)
-        other_forced = reference(self.other, forced=same)
-        print(f"{name}: ours in {self.precision}", flush=True)
-        return {
-            "case": name, "heatkv_budget": heatkv and heatkv["budget"],
-            "ours_to_reference": self.ours(same, "--feed-recorded"),
-            "ours_to_other_precision": self.ours(other_forced, "--feed-recorded"),
-            "ours_free": self.ours(same),
-            "floor": compare_runs(other_forced, same),
-            "floor_free": compare_runs(other, same),
-        }
+        same = run(self.precision)
+        return [same, run(self.other), run(self.other, forced=same["out"])]
 
     def orders(self):
         path = self.arguments.orders
@@ -160,15 +175,54 @@ class Parity:
         with open(path) as file:
             return json.load(file)[:scales - 1 - SINK_SCALES]
 
-    def all_cases(self):
-        self.make_weights()
+    def cases(self):
         for budget in self.arguments.budgets:
             if budget == 1:
-                yield self.case("full", self.arguments.infinity)
+                yield Case("full", self.arguments.infinity)
             else:
-                yield self.case(f"heatkv-{budget:g}", self.arguments.heatkv,
-                                {"budget": budget, "sink_scales": SINK_SCALES,
-                                 "orders": self.orders()})
+                yield Case(f"heatkv-{budget:g}", self.arguments.heatkv,
+                           {"budget": budget, "sink_scales": SINK_SCALES,
+                            "orders": self.orders()})
+
+    def record(self):
+        """The cases whose reference ran, and whether all did."""
+        cases = list(self.cases())
+        waits, complete = [], True
+        for checkout in dict.fromkeys(case.checkout for case in cases):
+            runs = [run for case in cases if case.checkout == checkout
+                    for run in self.runs_of(case)]
+            for run in runs:
+                shutil.rmtree(run["out"], ignore_errors=True)
+            waits.append(self.reference(checkout, runs))
+            if not self.arguments.at_once:
+                complete &= waits.pop()()
+        for wait in waits:
+            complete &= wait()
+        recorded = [case for case in cases
+                    if all(os.path.exists(os.path.join(run["out"], "meta.json"))
+                           for run in self.runs_of(case))]
+        return recorded, complete
+
+    def compare(self, cases):
+        asked = []
+        for case in cases:
+            same, _, forced = (run["out"] for run in self.runs_of(case))
+            asked += [(same, True), (forced, True), (same, False)]
+        reports = self.ours(asked) if asked else []
+        for number, case in enumerate(cases):
+            mine = reports[3 * number:3 * number + 3]
+            if len(mine) < 3:
+                return
+            same, other, forced = (run["out"] for run in self.runs_of(case))
+            yield {
+                "case": case.name,
+                "heatkv_budget": case.heatkv and case.heatkv["budget"],
+                "ours_to_reference": mine[0],
+                "ours_to_other_precision": mine[1],
+                "ours_free": mine[2],
+                "floor": compare_runs(forced, same),
+                "floor_free": compare_runs(other, same),
+            }
 
 
 def parse(arguments):
@@ -196,6 +250,9 @@ def parse(arguments):
     parser.add_argument("--orders", help="ranking of heads, as the authors "
                         "publish it (default: theirs for the size, or a random "
                         "one)")
+    parser.add_argument("--at_once", action="store_true",
+                        help="run both checkouts at once (Infinity-2B: 70 GB of "
+                        "the GPU)")
     parser.add_argument("--json", help="file for all figures")
     parsed = parser.parse_args(arguments)
     if parsed.device == "cuda" and parsed.precision == "float32":
@@ -210,16 +267,19 @@ def parse(arguments):
 def main():
     arguments = parse(sys.argv[1:])
     parity = Parity(arguments)
-    cases = []
-    for case in parity.all_cases():
+    cases, complete = parity.record()
+    compared = []
+    for case in parity.compare(cases):
         print_case(case, parity.precision, parity.other)
-        cases.append(case)
-        if arguments.json:  # what is done stays, should a later case fail
-            with open(arguments.json, "w") as file:
-                json.dump({"size": arguments.size, "device": arguments.device,
-                           "precision": parity.precision, "run": parity.run,
-                           "random_weights": arguments.seed, "cases": cases},
-                          file, indent=1)
+        compared.append(case)
+    if arguments.json:
+        with open(arguments.json, "w") as file:
+            json.dump({"size": arguments.size, "device": arguments.device,
+                       "precision": parity.precision, "run": parity.run,
+                       "random_weights": arguments.seed, "cases": compared},
+                      file, indent=1)
+    if not complete or len(compared) < len(arguments.budgets):
+        sys.exit("not all of it could be compared")
 
 
 if __name__ == "__main__":

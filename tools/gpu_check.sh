@@ -12,15 +12,18 @@
 # --models DIR     folder with the embedded model `default` (default: models)
 # --out DIR        folder for results (default: out/gpu)
 # --work DIR       scratch, 15 GB for parity at full size (default: a temporary one)
-# --infinity DIR   checkout of FoundationVision/Infinity, for parity and to time
-#                  it beside ours
+# --infinity DIR   checkout of FoundationVision/Infinity, for the stages parity
+#                  and references
 # --heatkv DIR     checkout of arm-research/heatkv, likewise
+# --budgets LIST   of the cache, for parity (default: 1,0.1,0.04, or 1)
 # --profile        with bench: the table of kernels, too
-# STAGE            build tests company bench server parity 8b; if none is named
-#                  all that the options allow for
+# STAGE            build tests company bench attention references server parity
+#                  8b; if none is named all that the options allow for
 #
-# Results in --out: bench-gpu.json, bench-gpu-8b.json, parity.json, server.json,
-# server.log, picture.png and what the stages printed.
+# references times the authors' code beside ours.
+#
+# Results in --out: bench-gpu.json, bench-attention.json, bench-gpu-8b.json,
+# parity.json, server.json, server.log, picture.png and what the stages printed.
 set -u
 cd "$(dirname "$0")/.."
 models=models
@@ -30,6 +33,7 @@ out=out/gpu
 work=
 infinity=
 heatkv=
+budgets=
 profile=()
 stages=()
 while [ $# -gt 0 ]; do
@@ -41,6 +45,7 @@ while [ $# -gt 0 ]; do
     --work) work=$2; shift 2 ;;
     --infinity) infinity=$(realpath "$2"); shift 2 ;;
     --heatkv) heatkv=$(realpath "$2"); shift 2 ;;
+    --budgets) budgets=$2; shift 2 ;;
     --profile) profile=(yes); shift ;;
     -*) echo "gpu_check.sh: unexpected argument '$1'" >&2; exit 2 ;;
     *) stages+=("$1"); shift ;;
@@ -48,21 +53,28 @@ while [ $# -gt 0 ]; do
 done
 if [ ${#stages[@]} -eq 0 ]; then
   [ -n "$programs" ] || stages+=(build)
-  stages+=(tests company bench)
+  stages+=(tests company bench attention)
   # Built without the services, there is no server.
   [ -z "$programs" ] || stages+=(server)
-  [ -z "$infinity" ] || stages+=(parity)
+  [ -z "$infinity" ] || stages+=(references parity)
   stages+=(8b)
 fi
 for stage in "${stages[@]}"; do
   case $stage in
-    build | tests | company | bench | server | parity | 8b) ;;
+    build | tests | company | bench | attention | references | server | \
+      parity | 8b) ;;
     *) echo "gpu_check.sh: no stage '$stage'" >&2; exit 2 ;;
   esac
 done
 mkdir -p "$out"
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
+# Weights of 4.6 GB are better kept in memory than written to a disk.
+shared=$(df --output=avail -k /dev/shm 2> /dev/null | tail -1)
+if [ -z "$work" ] && [ "${shared:-0}" -gt 16000000 ]; then
+  work=$(mktemp -d -p /dev/shm)
+  trap 'rm -rf "$scratch" "$work"' EXIT
+fi
 work=${work:-$scratch/work}
 build=${HEATKV_GPU_BUILD:-build/gpu}
 export PATH=$PATH:/usr/local/cuda/bin
@@ -97,8 +109,8 @@ if [ -n "$programs" ]; then
   [ -f "$programs/commit" ] && commit=$(cat "$programs/commit")
   for program in "$programs"/bin/*; do wrap "$program" "$programs/lib:"; done
 else
-  for program in bin/heatkv_{server,parity,bench_gpu,company_check} bin/heatkv \
-    tests/model_gpu_test; do
+  for program in bin/heatkv_{server,parity,company_check} bin/heatkv \
+    bin/heatkv_bench_{gpu,attention} tests/model_gpu_test; do
     wrap "$PWD/$build/$program" ""
   done
 fi
@@ -129,7 +141,8 @@ do_build() {
     -DCMAKE_CUDA_ARCHITECTURES="${HEATKV_GPU_ARCHITECTURES:-90-real}" \
     > "$out/configure.log" 2>&1 || { tail -30 "$out/configure.log"; return 1; }
   ninja -C "$build" -k 0 heatkv_model model_gpu_test heatkv_company_check \
-    heatkv_bench_gpu heatkv_parity > "$out/build.log" 2>&1 && return
+    heatkv_bench_gpu heatkv_bench_attention heatkv_parity \
+    > "$out/build.log" 2>&1 && return
   grep -E "error|undefined reference|FAILED" "$out/build.log" | head -60
   return 1
 }
@@ -157,6 +170,11 @@ do_bench() {
     ${profile:+--profile "$out/kernels.json"}
 }
 
+do_attention() {
+  "$run/heatkv_bench_attention" --model models/infinity-2b \
+    --output "$out/bench-attention.json"
+}
+
 do_8b() { bench infinity-8b bench-gpu-8b.json --most_images 4 --repeats 3; }
 
 do_server() {
@@ -165,10 +183,22 @@ do_server() {
     --pool "3 GiB" --pixel_classes 1M
 }
 
+do_references() {
+  local file=$out/bench-gpu.json
+  [ -f "$file" ] || file=$out/references.json
+  python3 tools/time_reference.py ${infinity:+--infinity "$infinity"} \
+    ${heatkv:+--heatkv "$heatkv"} --size 2b --ours "$file"
+}
+
 do_parity() {
   [ -n "$infinity" ] || { echo "parity needs --infinity DIR" >&2; return 1; }
+  local memory
+  memory=$(nvidia-smi --query-gpu=memory.total --format=csv,noheader,nounits |
+    head -1)
   python3 tools/full_size_parity.py --infinity "$infinity" \
     ${heatkv:+--heatkv "$heatkv"} --parity "$run/heatkv_parity" \
+    ${budgets:+--budgets "$budgets"} \
+    $([ "${memory:-0}" -gt 78000 ] && echo --at_once) \
     --device cuda --size 2b --work "$work" --json "$out/parity.json"
 }
 
@@ -176,6 +206,8 @@ stage build do_build
 stage tests do_tests
 stage company do_company
 stage bench do_bench
+stage attention do_attention
+stage references do_references
 stage server do_server
 stage parity do_parity
 stage 8b do_8b

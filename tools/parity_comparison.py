@@ -67,9 +67,10 @@ def table(case, precision, other):
     yield (f"ours: to the reference in {precision}; floor: the reference in "
            f"{other} to it; crossed: ours to the reference in {other}")
     yield (f"{'':5} {'':>8} | {'logits, relative rms':^32} | "
-           f"{'bits flipped on equal draws':^26}")
+           f"{'bits flipped on equal draws':^35}")
     yield (f"{'scale':5} {'bits':>8} | {'ours':>10} {'floor':>10} "
-           f"{'crossed':>10} | {'ours':>8} {'floor':>8} {'crossed':>8}")
+           f"{'crossed':>10} | {'ours':>8} {'floor':>8} {'crossed':>8} "
+           f"{'server':>8}")
 
     def line(label, rows):
         logits = " ".join(
@@ -77,7 +78,8 @@ def table(case, precision, other):
         bits = " ".join(
             f"{sum(r['bits_flipped'] for r in row):>8}" for row in rows)
         total = sum(r["bits_total"] for r in rows[0])
-        return f"{label:5} {total:>8} | {logits} | {bits}"
+        server = sum(r["server_bits_flipped"] for r in rows[0])
+        return f"{label:5} {total:>8} | {logits} | {bits} {server:>8}"
 
     for scale, rows in enumerate(zip(ours, floor, far)):
         yield line(str(scale), [[row] for row in rows])

@@ -8,18 +8,21 @@ names.  JOB.json holds
   checkout   folder of FoundationVision/Infinity or arm-research/heatkv
   config     the model's shape (full_size_parity.py makes it)
   weights    folder with infinity.safetensors and vae.safetensors
-  out        folder that receives the recorded run, which heatkv_parity reads
-  device     "cuda" or "cpu";  precision  "bfloat16" or "float32"
-  run        ladder, text lengths, guidance, tau, top_p, seed
-  heatkv     nothing, or {"budget", "sink_scales", "orders"}
-  forced     nothing, or a recorded run whose bits are fed on
-or only checkout, config, weights and "draw_weights": SEED.
+  draw_weights  nothing, or the seed to make that folder from if it is not there
+  device     "cuda" or "cpu"
+  runs       a list, each with
+    out        folder that receives the recorded run, which heatkv_parity reads
+    precision  "bfloat16" or "float32"
+    run        ladder, text lengths, guidance, tau, top_p, seed
+    heatkv     nothing, or {"budget", "sink_scales", "orders"}
+    forced     nothing, or a recorded run whose bits are fed on
 
 Random numbers are drawn on the CPU, a generator for each scale, so that every
 run of a job's seed has the same ones, whatever its device and precision.
 """
 
 import contextlib
+import fcntl
 import functools
 import json
 import os
@@ -83,8 +86,14 @@ def load(module, path, device, prefix=""):
                            f"{unexpected[:3]}")
 
 
-def enable_heatkv(model, heatkv, schedule, reference_attention):
-    """The authors' pruning, for the ladder of the run instead of 1:1 at 1M."""
+def enable_heatkv(model, heatkv, schedule, reference_attention=True):
+    """The authors' pruning, for the ladder of the run instead of 1:1 at 1M.
+
+    `reference_attention`: by their functions in torch.  Their kernels are
+    compiled anew for every layer and scale, which takes minutes.
+    """
+    if reference_attention:
+        os.environ["REAL_PRUNING_SEGMENTED_TRITON_STATIC_COPY"] = "0"
     import enable_pruning
     import enable_real_pruning_fast as pruning
     import real_pruning_fused_attention as fused
@@ -176,42 +185,66 @@ def text_features(run, width):
     return torch.randn(sum(run["text_lens"]), width, generator=generator) * 0.2
 
 
-def record(job, model, vae, device):
-    config, run = job["config"], job["run"]
+def generate(model, vae, config, run, device, fed=None):
+    """The authors' own loop; pixels [1, height, width, 3], blue first."""
     schedule = [tuple(grid) for grid in run["schedule"]]
     lengths = run["text_lens"]
     features = text_features(run, config["text_channels"])
     ends = torch.tensor([0, *lengths]).cumsum(0).to(torch.int32)
+    _, _, pixels = model.autoregressive_infer_cfg(
+        vae=vae, scale_schedule=schedule,
+        label_B_or_BLT=(features.to(device), lengths, ends.to(device),
+                        max(lengths)),
+        B=len(lengths), g_seed=0, cfg_list=run["cfg"], tau_list=run["tau"],
+        top_k=900, top_p=run["top_p"], returns_vemb=1,
+        cfg_insertion_layer=[0], vae_type=config["bits"], ret_img=True,
+        gt_leak=len(schedule) if fed else 0, gt_ls_Bl=fed, inference_mode=True)
+    return pixels
+
+
+@contextlib.contextmanager
+def precision_of(model, precision, device):
+    """Blocks, products and cross-attention in bfloat16 or float32.
+
+    The weights are values of bfloat16, so blocks lose nothing on the way.
+    """
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(torch.no_grad())
+        if precision == "bfloat16":
+            for block in model.unregistered_blocks:
+                block.bfloat16()
+            stack.enter_context(torch.autocast(device, dtype=torch.bfloat16))
+        else:
+            for block in model.unregistered_blocks:
+                block.float()
+            stack.enter_context(
+                parity_shims.single_precision_cross_attention(model))
+        torch.backends.cudnn.allow_tf32 = precision == "bfloat16"
+        yield
+
+
+def record(job, asked, model, vae):
+    config, run, device = job["config"], asked["run"], job["device"]
     recorder = Recorder(model, vae, run["seed"])
     fed, recorded = None, None
-    if job.get("forced"):
-        fed, recorded = fed_bits(job["forced"], run, config["patchify"], device)
-    precision = contextlib.nullcontext()
-    if job["precision"] == "bfloat16":
-        precision = torch.autocast(device, dtype=torch.bfloat16)
+    if asked.get("forced"):
+        fed, recorded = fed_bits(asked["forced"], run, config["patchify"], device)
     begin = time.time()
-    with torch.no_grad(), precision, recorder.recording(len(lengths)):
-        _, _, pixels = model.autoregressive_infer_cfg(
-            vae=vae, scale_schedule=schedule,
-            label_B_or_BLT=(features.to(device), lengths, ends.to(device),
-                            max(lengths)),
-            B=len(lengths), g_seed=0, cfg_list=run["cfg"], tau_list=run["tau"],
-            top_k=900, top_p=run["top_p"], returns_vemb=1,
-            cfg_insertion_layer=[0], vae_type=config["bits"], ret_img=True,
-            gt_leak=len(schedule) if fed else 0, gt_ls_Bl=fed,
-            inference_mode=True)
+    with (precision_of(model, asked["precision"], device),
+          recorder.recording(len(run["text_lens"]))):
+        pixels = generate(model, vae, config, run, device, fed)
     tensors = recorder.tensors
-    for scale in range(len(schedule)):
-        name = f"scale{scale:02d}."
-        if recorded:
+    if recorded:
+        for scale in range(len(run["schedule"])):
+            name = f"scale{scale:02d}."
             tensors[name + "fed_bits"] = recorded[name + "bits"]
-    tensors["text_features"] = features
+    tensors["text_features"] = text_features(run, config["text_channels"])
     tensors["image_u8_bgr_hwc"] = pixels.cpu().contiguous()
     return tensors, time.time() - begin
 
 
-def write(job, tensors, seconds):
-    out = job["out"]
+def write(job, asked, tensors, seconds):
+    out = asked["out"]
     os.makedirs(out, exist_ok=True)
     for part in ("infinity.safetensors", "vae.safetensors"):
         link = os.path.join(out, part)
@@ -219,52 +252,85 @@ def write(job, tensors, seconds):
             os.remove(link)
         os.symlink(os.path.abspath(os.path.join(job["weights"], part)), link)
     save_file(tensors, os.path.join(out, "goldens.safetensors"))
-    run = job["run"]
+    run = asked["run"]
     meta = {**run, "config": job["config"], "batch": len(run["text_lens"]),
-            "dtype": job["precision"], "device": job["device"],
+            "dtype": asked["precision"], "device": job["device"],
             "torch": torch.__version__, "cfg_insertion_layer": [0],
             "seconds": seconds}
-    if job.get("heatkv"):
-        meta["heatkv"] = job["heatkv"]
+    if asked.get("heatkv"):
+        meta["heatkv"] = asked["heatkv"]
+    # Last: a folder with meta.json is complete.
     with open(os.path.join(out, "meta.json"), "w") as file:
         json.dump(meta, file)
 
 
+def build(job):
+    """The modules of the authors' classes, with no weights to speak of."""
+    schedule = [tuple(grid) for grid in job["config"]["template"]]
+    vae = build_vae(job["config"])
+    model = build_transformer(job["config"], vae, schedule)
+    return model, vae
+
+
+def load_weights(job, model, vae):
+    device = job["device"]
+    model, vae = model.to(device).eval(), vae.to(device).eval()
+    files = functools.partial(os.path.join, job["weights"])
+    load(model, files("infinity.safetensors"), device)
+    load(vae, files("vae.safetensors"), device, prefix="decoder.")
+    model.requires_grad_(False)
+    model.rng = torch.Generator(device)
+    return model, vae
+
+
+def make_weights(job, model, vae, say):
+    """Draws them unless they are there, once if several processes ask."""
+    os.makedirs(job["weights"], exist_ok=True)
+    with open(os.path.join(job["weights"], "lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not os.path.exists(os.path.join(job["weights"], "vae.safetensors")):
+            say("drawing weights")
+            parity_weights.write(job["weights"], model, vae, job["draw_weights"],
+                                 job["device"])
+
+
+def run_all(job, say):
+    device = job["device"]
+    model, vae = build(job)
+    if job.get("draw_weights") is not None:
+        make_weights(job, model, vae, say)
+    say("loading weights")
+    model, vae = load_weights(job, model, vae)
+    if device == "cpu":
+        parity_shims.round_as_a_gpu()
+    enabled = None
+    for asked in job["runs"]:
+        say(os.path.relpath(asked["out"], os.path.dirname(job["weights"])))
+        if asked.get("heatkv") != enabled:
+            enabled = asked["heatkv"]
+            enable_heatkv(model, enabled, asked["run"]["schedule"])
+        write(job, asked, *record(job, asked, model, vae))
+        if device != "cpu":
+            torch.cuda.empty_cache()
+
+
 def main():
+    begin = time.time()
     with open(sys.argv[1]) as file:
         job = json.load(file)
-    config = job["config"]
     sys.path.insert(0, os.path.abspath(job["checkout"]))
     parity_shims.install()
-    device = job.get("device", "cpu")
-    parity_shims.redirect_autocast(device)
-    schedule = [tuple(grid) for grid in config["template"]]
-    # The authors' code tells what it builds; only results belong to stdout.
+    parity_shims.redirect_autocast(job["device"])
+    out, name = sys.stdout, os.path.basename(os.path.abspath(job["checkout"]))
+
+    def say(what):
+        out.write(f"  {time.time() - begin:6.1f} s  {name}: {what}\n")
+        out.flush()
+
+    # The authors' code tells what it builds; only progress belongs to stdout.
     with contextlib.redirect_stdout(sys.stderr):
-        vae = build_vae(config)
-        model = build_transformer(config, vae, schedule)
-        if "draw_weights" in job:
-            parity_weights.write(job["weights"], model, vae, job["draw_weights"])
-            return
-        model, vae = model.to(device).eval(), vae.to(device).eval()
-        single = job["precision"] == "float32"
-        if not single:
-            if device == "cpu":
-                parity_shims.round_as_a_gpu()
-            for block in model.unregistered_blocks:
-                block.bfloat16()
-        else:
-            torch.backends.cudnn.allow_tf32 = False
-            parity_shims.single_precision_cross_attention(model)
-        files = functools.partial(os.path.join, job["weights"])
-        load(model, files("infinity.safetensors"), device)
-        load(vae, files("vae.safetensors"), device, prefix="decoder.")
-        model.requires_grad_(False)
-        model.rng = torch.Generator(device)
-        if job.get("heatkv"):
-            model = enable_heatkv(model, job["heatkv"], job["run"]["schedule"],
-                                  reference_attention=single or device == "cpu")
-        write(job, *record(job, model, vae, device))
+        run_all(job, say)
+        say("done")
 
 
 if __name__ == "__main__":

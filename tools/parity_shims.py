@@ -2,17 +2,19 @@
 
     install()                     before its first import
     redirect_autocast(device)     likewise
-    round_as_a_gpu()              for a run in bfloat16 on a CPU
-    single_precision_cross_attention(model)
+    round_as_a_gpu()              for runs on a CPU
+    with single_precision_cross_attention(model):
                                   for a run in float32
 
 What is replaced, from outside, is only what a forward pass needs and what does
-not change its numbers: flash-attention's packed call (by torch's attention),
-timm's drop path (which does nothing outside training), logging, plotting and
-data-set packages (by empty modules), torch.compile (by nothing: the same
-operations, not fused).  A package that is installed is used as it is.
+not change its numbers: flash-attention's packed call, if it is not installed,
+by torch's attention; timm's drop path, which does nothing outside training;
+packages for logging, plotting and data sets by empty modules; torch.compile,
+unless a run's speed matters, by nothing: the same operations, not fused.
 """
 
+import contextlib
+import importlib.machinery
 import importlib.util
 import sys
 import types
@@ -22,12 +24,22 @@ import torch
 import torch.nn.functional as F
 
 
+_lengths = [None, None]
+
+
+def _on_host(ends):
+    """The sequences' ends, waiting for the device once for each tensor."""
+    if _lengths[0] is not ends:
+        _lengths[:] = [ends, ends.tolist()]
+    return _lengths[1]
+
+
 def _varlen_attention(
     q, kv, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k, dropout_p=0.0,
     softmax_scale=None, **_,
 ):
     """Attention of sequences packed one after the other, as flash_attn has it."""
-    keys = cu_seqlens_k.tolist()
+    keys = _on_host(cu_seqlens_k)
     sequences = len(keys) - 1
     queries = q.view(sequences, max_seqlen_q, *q.shape[1:]).transpose(1, 2)
     outputs = []
@@ -61,6 +73,8 @@ class _Nothing(torch.nn.Identity):
 
 def _module(name, **members):
     module = types.ModuleType(name)
+    # torch's compiler asks what may be imported.
+    module.__spec__ = importlib.machinery.ModuleSpec(name, None)
     for key, value in members.items():
         setattr(module, key, value)
     return module
@@ -81,7 +95,8 @@ def _install_if_missing(modules):
         sys.modules.update(modules)
 
 
-def install():
+def install(compiles=False):
+    """`compiles`: leave torch.compile as it is."""
     _install_if_missing({
         "flash_attn": _module(
             "flash_attn",
@@ -89,7 +104,8 @@ def install():
             flash_attn_varlen_kvpacked_func=_varlen_attention,
         )
     })
-    _install_if_missing({
+    # These may be there in any version; what is done here needs none of them.
+    sys.modules.update({
         "timm": _module("timm"),
         "timm.models": _module("timm.models", register_model=lambda f: f),
         "timm.models.layers": _module(
@@ -104,14 +120,15 @@ def install():
             unpack=unused,
         )
     })
-    for names in (
-        ("pytz",), ("imageio",), ("tqdm",), ("cv2",), ("pandas",), ("PIL", "PIL.Image"),
-        ("torchvision", "torchvision.transforms"),
-    ):
-        _install_if_missing({name: _empty(name) for name in names})
-    torch.compile = lambda function=None, **_: (
-        function if callable(function) else lambda f: f
-    )
+    _install_if_missing({"tqdm": _empty("tqdm")})
+    _install_if_missing({name: _empty(name) for name in ("PIL", "PIL.Image")})
+    for name in ("pytz", "imageio", "cv2", "pandas", "torchvision",
+                 "torchvision.transforms"):
+        sys.modules[name] = _empty(name)
+    if not compiles:
+        torch.compile = lambda function=None, **_: (
+            function if callable(function) else lambda f: f
+        )
     # Everything is loaded afterwards, so nothing needs to be drawn first.
     for name in ("kaiming_uniform_", "kaiming_normal_", "uniform_", "normal_",
                  "trunc_normal_", "xavier_uniform_"):
@@ -151,6 +168,7 @@ def round_as_a_gpu():
         setattr(F, name, _in_float32(getattr(F, name)))
 
 
+@contextlib.contextmanager
 def single_precision_cross_attention(model):
     """Cross-attention that does not round its operands to bfloat16 on the way.
 
@@ -174,6 +192,12 @@ def single_precision_cross_attention(model):
         )
         return layer.proj(attended.reshape(sequences, length, -1))
 
-    for layer in model.modules():
-        if type(layer).__name__ == "CrossAttention":
-            layer.forward = types.MethodType(forward, layer)
+    layers = [layer for layer in model.modules()
+              if type(layer).__name__ == "CrossAttention"]
+    for layer in layers:
+        layer.forward = types.MethodType(forward, layer)
+    try:
+        yield
+    finally:
+        for layer in layers:
+            del layer.forward

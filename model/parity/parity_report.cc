@@ -82,7 +82,15 @@ void ParityReport::CompareScale(const at::Tensor& logits,
   scales_.push_back({.relative_rms = RelativeRms(logits, recorded_logits),
                      .relative_max = RelativeMax(logits, recorded_logits),
                      .bits_total = bits.numel(),
-                     .bits_flipped = Flipped(bits, recorded_bits)});
+                     .bits_flipped = Flipped(bits, recorded_bits),
+                     .server_bits_flipped = std::nullopt});
+}
+
+void ParityReport::CompareServerBits(const at::Tensor& mine,
+                                     const at::Tensor& expected) {
+  HEATKV_CHECK(!scales_.empty());
+  HEATKV_CHECK_EQ(mine.numel(), expected.numel());
+  scales_.back().server_bits_flipped = Flipped(mine, expected);
 }
 
 void ParityReport::ComparePixels(const at::Tensor& mine,
@@ -134,7 +142,12 @@ std::string ParityReport::ToJson() const {
         {{"logits_relative_rms", Finite(scale.relative_rms)},
          {"logits_relative_max", Finite(scale.relative_max)},
          {"bits_total", scale.bits_total},
-         {"bits_flipped", scale.bits_flipped}});
+         {"bits_flipped", scale.bits_flipped},
+         {"server_bits_flipped", nullptr}});
+    if (scale.server_bits_flipped.has_value()) {
+      report["scales"].back()["server_bits_flipped"] =
+          *scale.server_bits_flipped;
+    }
   }
   return report.dump(2);
 }

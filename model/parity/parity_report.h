@@ -36,6 +36,10 @@ class ParityReport {
   void CompareScale(const at::Tensor& logits, const at::Tensor& recorded_logits,
                     const at::Tensor& bits, const at::Tensor& recorded_bits);
 
+  // Of the scale that was compared last: the bits that a server draws from our
+  // logits, and those that the same random numbers draw from the recorded ones.
+  void CompareServerBits(const at::Tensor& mine, const at::Tensor& expected);
+
   // uint8, in the same channel order.  Every channel counts as a pixel.
   void ComparePixels(const at::Tensor& mine, const at::Tensor& recorded);
 
@@ -48,7 +52,8 @@ class ParityReport {
   // pixels_total, pixels_off, pixels_off_by_more_than_1, the pictures' psnr in
   // dB (null if there are none or they are equal), and `scales`, a list with
   // logits_relative_rms (root of the mean square of the difference over that of
-  // the recorded values), logits_relative_max, bits_total and bits_flipped.
+  // the recorded values), logits_relative_max, bits_total, bits_flipped and
+  // server_bits_flipped (null if they were not compared).
   std::string ToJson() const;
 
  private:
@@ -57,6 +62,7 @@ class ParityReport {
     double relative_max = 0;
     std::int64_t bits_total = 0;
     std::int64_t bits_flipped = 0;
+    std::optional<std::int64_t> server_bits_flipped;
   };
   std::optional<double> Psnr() const;
 

@@ -4,8 +4,10 @@
 #include <c10/core/DeviceGuard.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <memory>
 #include <optional>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -87,11 +89,17 @@ class ParityRun {
   absl::Status CompareIfRecorded(const char* kind, const std::string& name,
                                  const at::Tensor& mine);
   absl::Status CompareTexts(const std::vector<at::Tensor>& features);
-  absl::Status CompareScale(
-      int scale, const std::vector<ImageInFlight::ScaleResult>& results);
+  absl::Status CompareScale(int scale,
+                            const std::vector<ScaleStep::Outcome>& outcomes);
+  absl::Status CompareServerBits(
+      int scale, const std::vector<ScaleStep::Outcome>& outcomes,
+      const at::Tensor& recorded_logits);
 
   absl::StatusOr<at::Tensor> RecordedBitsOf(int scale) const;
 
+  static ServerDraws DrawsOf(int image) {
+    return {.seed = 1, .image = static_cast<std::uint32_t>(image)};
+  }
   at::Device device() const { return transformer_.device(); }
   std::int64_t tokens(int scale) const { return run_.grids[scale].tokens(); }
   int bits() const { return transformer_.spec().bits_per_token(); }
@@ -225,30 +233,36 @@ absl::Status ParityRun::RunScales() {
   const std::unique_ptr<ScaleStep> step =
       MakeScaleStep(transformer_, pool.capacity(), dtype);
   for (int scale = 0; scale < scales; ++scale) {
-    std::vector<ImageInFlight::ScaleResult> results;
+    std::vector<ScaleStep::Outcome> outcomes;
     for (int image = 0; image < run_.batch(); ++image) {
       const cache::StepPlan plan = lists[image]->PlanStep(scale);
-      ASSIGN_OR_RETURN(ImageInFlight::ScaleResult result,
-                       step->Run(images_[image], *bits_[image], plan));
+      ASSIGN_OR_RETURN(
+          ScaleStep::Outcome outcome,
+          step->Run(images_[image], *bits_[image], plan, DrawsOf(image)));
       lists[image]->FinishStep();
-      results.push_back(std::move(result));
+      outcomes.push_back(std::move(outcome));
     }
-    RETURN_IF_ERROR(CompareScale(scale, results));
+    RETURN_IF_ERROR(CompareScale(scale, outcomes));
   }
   return absl::OkStatus();
 }
 
 absl::Status ParityRun::CompareScale(
-    int scale, const std::vector<ImageInFlight::ScaleResult>& results) {
+    int scale, const std::vector<ScaleStep::Outcome>& outcomes) {
   std::vector<at::Tensor> logits;  // conditional rows, then unconditional ones
   std::vector<at::Tensor> bits;
   std::vector<at::Tensor> next;
   std::vector<at::Tensor> canvases;
-  for (std::int64_t branch = 0; branch < results[0].logits.size(0); ++branch) {
-    for (const auto& result : results) logits.push_back(result.logits[branch]);
+  const std::int64_t branches = outcomes[0].result.logits.size(0);
+  for (std::int64_t branch = 0; branch < branches; ++branch) {
+    for (const auto& outcome : outcomes) {
+      logits.push_back(outcome.result.logits[branch]);
+    }
   }
   for (const RecordedBits* source : bits_) bits.push_back(source->drawn());
-  for (const auto& result : results) next.push_back(result.next_codes);
+  for (const auto& outcome : outcomes) {
+    next.push_back(outcome.result.next_codes);
+  }
   for (const ImageInFlight& image : images_) {
     canvases.push_back(image.summed_codes());
   }
@@ -259,11 +273,31 @@ absl::Status ParityRun::CompareScale(
   ASSIGN_OR_RETURN(const at::Tensor recorded_bits, RecordedBitsOf(scale));
   report_.CompareScale(all_logits, recorded_logits, at::stack(bits),
                        recorded_bits);
+  RETURN_IF_ERROR(CompareServerBits(scale, outcomes, recorded_logits));
   RETURN_IF_ERROR(CompareIfRecorded(
       "summed_codes", AtScale(scale, "summed_codes"), at::cat(canvases)));
   if (!next[0].defined()) return absl::OkStatus();
   return CompareIfRecorded("next_input", AtScale(scale + 1, "word_embed_in"),
                            at::cat(next));
+}
+
+absl::Status ParityRun::CompareServerBits(
+    int scale, const std::vector<ScaleStep::Outcome>& outcomes,
+    const at::Tensor& recorded_logits) {
+  // [branch, image, ...] of the recording.
+  const at::Tensor recorded =
+      recorded_logits.to(at::kFloat)
+          .reshape({-1, run_.batch(), tokens(scale), 2 * bits()});
+  std::vector<at::Tensor> mine;
+  std::vector<at::Tensor> expected;
+  for (int image = 0; image < run_.batch(); ++image) {
+    mine.push_back(outcomes[image].server_bits);
+    expected.push_back(DrawAsServer(recorded.select(1, image),
+                                    images_[image].options(), scale,
+                                    DrawsOf(image)));
+  }
+  report_.CompareServerBits(at::stack(mine), at::stack(expected));
+  return absl::OkStatus();
 }
 
 absl::Status ParityRun::CompareCanvases() {
@@ -297,35 +331,85 @@ absl::Status ParityRun::DecodePictures() {
   return absl::OkStatus();
 }
 
-absl::StatusOr<ParityReport> Run(const std::string& path,
-                                 const ParityOptions& options) {
-  ASSIGN_OR_RETURN(const GoldenFolder folder,
-                   GoldenFolder::Open(path, options.with_vae));
+// Where a folder's file really lies: recorded runs share their weights.
+std::string PathOf(const std::string& folder, const char* file) {
+  std::error_code none;
+  return std::filesystem::weakly_canonical(std::filesystem::path(folder) / file,
+                                           none)
+      .string();
+}
+
+}  // namespace
+
+struct ParityRunner::Model {
+  // What it was loaded from and for.
+  std::string weights;
+  std::string vae_weights;  // empty without
+  std::string device;
+  at::ScalarType dtype = at::kFloat;
+  TransformerSpec spec;
+  std::optional<VaeSpec> vae_spec;
+
+  std::unique_ptr<const InfinityTransformer> transformer;
+  std::unique_ptr<const VaeDecoder> vae;  // null without
+
+  bool IsLike(const Model& other) const {
+    return weights == other.weights && vae_weights == other.vae_weights &&
+           device == other.device && dtype == other.dtype &&
+           spec == other.spec && vae_spec == other.vae_spec;
+  }
+};
+
+ParityRunner::ParityRunner() = default;
+ParityRunner::~ParityRunner() = default;
+
+absl::Status ParityRunner::Load(const std::string& path,
+                                const GoldenFolder& folder,
+                                const ParityOptions& options) {
+  auto model = std::make_unique<Model>();
+  model->weights = PathOf(path, "infinity.safetensors");
+  model->dtype = DtypeOf(options.precision);
   ASSIGN_OR_RETURN(const WeightStore shapes, folder.TransformerWeights());
-  ASSIGN_OR_RETURN(const TransformerSpec spec,
-                   folder.ReadTransformerSpec(shapes));
-  ASSIGN_OR_RETURN(const at::Device device, ParityDevice(options.device, spec));
+  ASSIGN_OR_RETURN(model->spec, folder.ReadTransformerSpec(shapes));
+  ASSIGN_OR_RETURN(const at::Device device,
+                   ParityDevice(options.device, model->spec));
   if (!device.is_cpu() &&
       options.precision != ParityOptions::Precision::kBFloat16) {
     return absl::InvalidArgumentError(
         absl::StrCat("device '", options.device, "' has bfloat16 only"));
   }
+  model->device = device.str();
+  if (options.with_vae) {
+    model->vae_weights = PathOf(path, "vae.safetensors");
+    ASSIGN_OR_RETURN(const WeightStore vae_shapes, folder.VaeWeights());
+    ASSIGN_OR_RETURN(model->vae_spec, folder.ReadVaeSpec(vae_shapes));
+  }
+  if (model_ != nullptr && model_->IsLike(*model)) return absl::OkStatus();
+  model_ = nullptr;  // before there is a second one
+
   const c10::DeviceGuard guard(device);
   const WeightStore::Options stored = {
-      .device = device,
-      .dtype = at::kFloat,
-      .matrix_dtype = DtypeOf(options.precision)};
+      .device = device, .dtype = at::kFloat, .matrix_dtype = model->dtype};
   ASSIGN_OR_RETURN(WeightStore weights, folder.TransformerWeights(stored));
-  ASSIGN_OR_RETURN(const std::unique_ptr<InfinityTransformer> transformer,
-                   InfinityTransformer::Load(spec, std::move(weights)));
-  std::unique_ptr<VaeDecoder> vae;
-  if (options.with_vae) {
+  ASSIGN_OR_RETURN(model->transformer,
+                   InfinityTransformer::Load(model->spec, std::move(weights)));
+  if (model->vae_spec.has_value()) {
     ASSIGN_OR_RETURN(WeightStore vae_weights, folder.VaeWeights(stored));
-    ASSIGN_OR_RETURN(const VaeSpec vae_spec, folder.ReadVaeSpec(vae_weights));
-    ASSIGN_OR_RETURN(
-        vae, VaeDecoder::Load(vae_spec, spec.bits, std::move(vae_weights)));
+    ASSIGN_OR_RETURN(model->vae,
+                     VaeDecoder::Load(*model->vae_spec, model->spec.bits,
+                                      std::move(vae_weights)));
   }
-  ParityRun run(folder, *transformer, vae.get(), options);
+  model_ = std::move(model);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<ParityReport> ParityRunner::Compare(
+    const std::string& path, const ParityOptions& options) {
+  ASSIGN_OR_RETURN(const GoldenFolder folder,
+                   GoldenFolder::Open(path, options.with_vae));
+  RETURN_IF_ERROR(Load(path, folder, options));
+  const c10::DeviceGuard guard(model_->transformer->device());
+  ParityRun run(folder, *model_->transformer, model_->vae.get(), options);
   RETURN_IF_ERROR(run.EncodeTexts());
   RETURN_IF_ERROR(run.StartImages());
   RETURN_IF_ERROR(run.RunScales());
@@ -334,12 +418,10 @@ absl::StatusOr<ParityReport> Run(const std::string& path,
   return run.report();
 }
 
-}  // namespace
-
-absl::StatusOr<ParityReport> RunParity(const std::string& folder,
-                                       const ParityOptions& options) {
+absl::StatusOr<ParityReport> ParityRunner::Run(const std::string& folder,
+                                               const ParityOptions& options) {
   return WithoutExceptions(absl::StrCat("parity run of ", folder),
-                           [&] { return Run(folder, options); });
+                           [&] { return Compare(folder, options); });
 }
 
 }  // namespace heatkv::model

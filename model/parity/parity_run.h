@@ -6,9 +6,12 @@
 #ifndef MODEL_PARITY_PARITY_RUN_H_
 #define MODEL_PARITY_PARITY_RUN_H_
 
+#include <memory>
 #include <string>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "model/parity/golden_folder.h"
 #include "model/parity/parity_report.h"
 
 namespace heatkv::model {
@@ -26,10 +29,27 @@ struct ParityOptions {
   bool feed_recorded = false;
 };
 
-// Fails if the folder cannot be read or contradicts itself; a run that merely
-// differs is a report that does not pass.
-absl::StatusOr<ParityReport> RunParity(const std::string& folder,
+// Keeps the model of the latest run, so that runs on the same weights, device
+// and precision load them once.  Used by one thread.
+class ParityRunner {
+ public:
+  ParityRunner();
+  ~ParityRunner();
+
+  // Fails if the folder cannot be read or contradicts itself; a run that merely
+  // differs is a report that does not pass.
+  absl::StatusOr<ParityReport> Run(const std::string& folder,
+                                   const ParityOptions& options);
+
+ private:
+  struct Model;
+  absl::Status Load(const std::string& path, const GoldenFolder& folder,
+                    const ParityOptions& options);
+  absl::StatusOr<ParityReport> Compare(const std::string& path,
                                        const ParityOptions& options);
+
+  std::unique_ptr<Model> model_;
+};
 
 }  // namespace heatkv::model
 

@@ -21,11 +21,15 @@ class CpuScaleStep : public ScaleStep {
  public:
   explicit CpuScaleStep(KeyValueArena arena) : arena_(std::move(arena)) {}
 
-  absl::StatusOr<ImageInFlight::ScaleResult> Run(
-      ImageInFlight& image, RecordedBits& bits,
-      const cache::StepPlan& plan) override {
+  absl::StatusOr<Outcome> Run(ImageInFlight& image, RecordedBits& bits,
+                              const cache::StepPlan& plan,
+                              const ServerDraws& draws) override {
     static_cast<void>(bits);  // the image has it
-    return image.Step(plan, attention_, arena_);
+    Outcome outcome;
+    ASSIGN_OR_RETURN(outcome.result, image.Step(plan, attention_, arena_));
+    outcome.server_bits =
+        DrawAsServer(outcome.result.logits, image.options(), plan.scale, draws);
+    return outcome;
   }
 
  private:
@@ -39,22 +43,28 @@ class CudaScaleStep : public ScaleStep {
   CudaScaleStep(const InfinityTransformer& transformer, KeyValueArena arena)
       : arena_(std::move(arena)), group_(&transformer) {}
 
-  absl::StatusOr<ImageInFlight::ScaleResult> Run(
-      ImageInFlight& image, RecordedBits& bits,
-      const cache::StepPlan& plan) override {
+  absl::StatusOr<Outcome> Run(ImageInFlight& image, RecordedBits& bits,
+                              const cache::StepPlan& plan,
+                              const ServerDraws& draws) override {
     const int scale = image.next_scale();
     const double guidance = image.options().guidance[scale];
-    const GroupMember member{.image = &image, .plan = &plan};
-    ImageInFlight::ScaleResult result;
-    result.logits = group_.Logits({&member, 1}, /*capacity=*/1, arena_)[0]
-                        .narrow(0, 0, guidance == 1.0 ? 1 : image.branches())
-                        .clone();
+    const GroupMember member{.image = &image,
+                             .plan = &plan,
+                             .seed = draws.seed,
+                             .number = draws.image};
+    Outcome outcome;
+    ImageInFlight::ScaleResult& result = outcome.result;
+    const at::Tensor logits =
+        group_.Logits({&member, 1}, /*capacity=*/1, arena_);
+    outcome.server_bits = group_.Sample({&member, 1}, logits).bits[0];
+    result.logits =
+        logits[0].narrow(0, 0, guidance == 1.0 ? 1 : image.branches()).clone();
     result.bits = bits.Draw(
         scale, BitProbabilities(GuidedLogits(result.logits, guidance,
                                              image.options().tau[scale]),
                                 image.options().top_p));
     image.Accept(result.bits);
-    return result;
+    return outcome;
   }
 
  private:
@@ -64,6 +74,16 @@ class CudaScaleStep : public ScaleStep {
 #endif
 
 }  // namespace
+
+at::Tensor DrawAsServer(const at::Tensor& logits,
+                        const ImageInFlight::Options& options, int scale,
+                        const ServerDraws& draws) {
+  return PhiloxBits(draws.seed, draws.image)
+      .Draw(scale,
+            BitProbabilities(GuidedLogits(logits, options.guidance[scale],
+                                          options.tau[scale]),
+                             options.top_p));
+}
 
 std::unique_ptr<ScaleStep> MakeScaleStep(const InfinityTransformer& transformer,
                                          std::int64_t blocks,

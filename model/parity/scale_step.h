@@ -19,15 +19,34 @@
 
 namespace heatkv::model {
 
+// What a server draws of an image: key and number of its random numbers.
+struct ServerDraws {
+  std::uint64_t seed = 1;
+  std::uint32_t image = 0;
+};
+
 class ScaleStep {
  public:
   virtual ~ScaleStep() = default;
 
+  struct Outcome {
+    ImageInFlight::ScaleResult result;
+    // What a server would have drawn from the same logits, on a GPU by its
+    // kernel: bool [tokens, bits a token].
+    at::Tensor server_bits;
+  };
+
   // Completes `plan.scale` of the image.  `bits` is the image's source of bits.
-  virtual absl::StatusOr<ImageInFlight::ScaleResult> Run(
-      ImageInFlight& image, RecordedBits& bits,
-      const cache::StepPlan& plan) = 0;
+  virtual absl::StatusOr<Outcome> Run(ImageInFlight& image, RecordedBits& bits,
+                                      const cache::StepPlan& plan,
+                                      const ServerDraws& draws) = 0;
 };
+
+// What a server draws from `logits` [branches, tokens, 2 * bits a token] of an
+// image with these options, in torch's operators.
+at::Tensor DrawAsServer(const at::Tensor& logits,
+                        const ImageInFlight::Options& options, int scale,
+                        const ServerDraws& draws);
 
 // `blocks` is the size of the pool that plans refer to, `dtype` that of stored
 // keys and values.

@@ -207,6 +207,19 @@ void ReadModel(YamlMap* map, ServerConfig* config, YamlMistakes* mistakes) {
                  &place)) {
     config->text_encoder = static_cast<TextEncoderDevice>(place);
   }
+  std::string tile;
+  if (map->ReadString("vae_tile", kOptional, &tile) && tile != "auto") {
+    constexpr int kMost = 1 << 14;
+    int side = -1;
+    if (absl::SimpleAtoi(tile, &side) && side >= 0 && side <= kMost) {
+      config->vae_tile = side;
+    } else {
+      mistakes->Add(*map->ReadNode("vae_tile", kOptional),
+                    absl::StrCat("vae_tile must be auto or a whole number from "
+                                 "0 to ",
+                                 kMost, ", but is \"", tile, "\""));
+    }
+  }
   map->ReadBool("warm_up", kOptional, &config->warm_up);
   map->ReadInt("threads", kOptional, 0, 4096, &config->threads);
 }

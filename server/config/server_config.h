@@ -82,6 +82,9 @@ struct ServerConfig {
   // remembered are those of each device.
   std::string device = "cpu";
   TextEncoderDevice text_encoder = TextEncoderDevice::kAuto;
+  // Pixels a side of what the VAE computes at once, 0: all; nothing: what suits
+  // the device.
+  std::optional<int> vae_tile;
   bool warm_up = true;  // the model, before the server is ready
   int threads = 0;      // of the model; 0: as many as the machine has cores
 

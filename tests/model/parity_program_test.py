@@ -65,6 +65,8 @@ class ParityProgramTest(unittest.TestCase):
         self.assertGreater(report['bits_total'], 10000)
         self.assertEqual(report['bits_flipped'], 0)
         self.assertIsNone(report['decoded'])
+        for scale in report['scales']:
+            self.assertEqual(scale['server_bits_flipped'], 0)
 
     def test_a_changed_weight_exits_1_and_still_prints(self):
         # The exponent of a value of the head's bias.
@@ -72,6 +74,39 @@ class ParityProgramTest(unittest.TestCase):
         code, out, err = run('--no-vae', self.folder)
         self.assertEqual(code, 1, out + err)
         self.assertGreater(json.loads(out)['logits'], 1e-4)
+
+    def test_bits_of_the_server_follow_the_logits(self):
+        # Logits of the recording are changed: the same numbers draw others.
+        for value in range(0, 400, 4):
+            self.flip_byte('goldens.safetensors', 'scale06.logits_raw', value + 3)
+        code, out, _ = run('--no-vae', self.folder)
+        self.assertEqual(code, 1)
+        flipped = [scale['server_bits_flipped']
+                   for scale in json.loads(out)['scales']]
+        self.assertEqual(flipped[:6], [0] * 6)
+        self.assertGreater(flipped[6], 0)
+
+    def test_several_folders_are_compared_in_order(self):
+        self.flip_byte('goldens.safetensors', 'scale02.bits')
+        code, out, err = run('--no-vae', FOLDER, '--feed-recorded', self.folder,
+                             '--own-bits', self.folder)
+        self.assertEqual(code, 1, err)
+        reports = []
+        while out:
+            report, end = json.JSONDecoder().raw_decode(out)
+            reports.append(report)
+            out = out[end:].lstrip()
+        self.assertEqual([report['bits_flipped'] for report in reports[::2]],
+                         [0, 1])
+        self.assertEqual(len(reports), 3)
+        self.assertGreater(reports[1]['scales'][3]['logits_relative_rms'], 1e-4)
+        self.assertLess(reports[2]['scales'][3]['logits_relative_rms'], 1e-4)
+
+    def test_a_folder_that_cannot_be_read_ends_the_list(self):
+        code, out, err = run('--no-vae', FOLDER, '/nowhere', FOLDER)
+        self.assertEqual(code, 2)
+        self.assertIn('/nowhere', err)
+        json.loads(out)  # of the one before
 
     def test_a_changed_recorded_bit_exits_1(self):
         self.flip_byte('goldens.safetensors', 'scale06.bits')

@@ -89,6 +89,7 @@ TEST(ServerConfigTest, WhatIsWrittenOutReadsBackAsItself) {
   config.tokenizer = "models/default";
   config.pixel_classes = {"1M", "0.25M"};
   config.device = "cuda:1";
+  config.vae_tile = 384;
   config.warm_up = false;
   config.text_encoder = TextEncoderDevice::kCpu;
   config.max_images = 3;
@@ -122,7 +123,7 @@ TEST(ServerConfigTest, NamesAllMistakesAtOnce) {
       "jobs, limits, listen, log_level, metrics_listen, model, "
       "outbox_bytes, pixel_classes, random_weights, reflection, scheduling, "
       "stall_timeout, tenants, text_encoder, threads, tiers, "
-      "tokenizer, warm_up\n"
+      "tokenizer, vae_tile, warm_up\n"
       "c.yaml:4:15: limits.max_images must be a whole number from 1 to "
       "10, but is \"11\"\n"
       "c.yaml:5:15: cache.pool: \"256\" is not a size with its unit (B, "
@@ -220,6 +221,19 @@ TEST(ServerConfigTest, TheTextEncoderIsWhereTheModelIsOrOnTheCpu) {
   EXPECT_THAT(MistakesOf("text_encoder: host"),
               HasSubstr("c.yaml:1:15: text_encoder must be auto, gpu or cpu, "
                         "but is \"host\""));
+}
+
+TEST(ServerConfigTest, ReadsTheVaesTile) {
+  EXPECT_EQ(ServerConfig().vae_tile, std::nullopt);
+  EXPECT_EQ(ParseServerConfig("vae_tile: auto", "c")->vae_tile, std::nullopt);
+  EXPECT_EQ(ParseServerConfig("vae_tile: 0", "c")->vae_tile, 0);
+  EXPECT_EQ(ParseServerConfig("vae_tile: 512", "c")->vae_tile, 512);
+  for (const char* mistake : {"-1", "16385", "half", "1.5"}) {
+    EXPECT_EQ(MistakesOf(absl::StrCat("vae_tile: ", mistake)),
+              absl::StrCat("c.yaml:1:11: vae_tile must be auto or a whole "
+                           "number from 0 to 16384, but is \"",
+                           mistake, "\""));
+  }
 }
 
 TEST(ServerConfigTest, ReadsTheSeedOfRandomWeights) {

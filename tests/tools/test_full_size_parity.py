@@ -1,5 +1,6 @@
 """What is asked of the reference and of ours, without running either."""
 import json
+import pathlib
 
 import pytest
 
@@ -35,20 +36,73 @@ def test_published_orders_are_used_as_far_as_the_ladder_goes(tmp_path):
                   "0.06M").orders() == [[1], [2], [3]]
 
 
+class Recorded:
+    """A reference that is only asked; ours that answer with what they are
+    asked."""
+
+    def __init__(self, monkeypatch, fails=()):
+        self.asked, self.fails = [], fails
+        monkeypatch.setattr(Parity, "reference", self.reference)
+        monkeypatch.setattr(Parity, "ours", lambda self, asked: asked)
+        monkeypatch.setattr(full_size_parity, "compare_runs",
+                            lambda *folders: folders)
+
+    def reference(self, checkout, runs):
+        self.asked.append((checkout, runs))
+        for run in runs[:1 if checkout in self.fails else None]:
+            folder = pathlib.Path(run["out"])
+            folder.mkdir(parents=True)
+            (folder / "meta.json").write_text("{}")
+        return lambda: checkout not in self.fails
+
+
 def test_the_other_precision_is_the_floor(tmp_path, monkeypatch):
-    asked = []
-    monkeypatch.setattr(Parity, "reference",
-                        lambda self, checkout, **job: asked.append(job))
-    monkeypatch.setattr(Parity, "ours", lambda self, folder, *flags: flags)
-    monkeypatch.setattr(full_size_parity, "compare_runs", lambda *folders: folders)
-    case = parity(tmp_path).case("full", "i")
-    same = asked[0]["out"]
-    assert [job["precision"] for job in asked] == ["float32", "bfloat16", "bfloat16"]
-    assert [job["forced"] for job in asked] == [None, None, same]
-    assert case["floor"] == (asked[2]["out"], same)
-    assert case["floor_free"] == (asked[1]["out"], same)
-    assert case["ours_to_reference"] == ("--feed-recorded",)
-    assert case["ours_free"] == ()
+    recorded = Recorded(monkeypatch)
+    asking = parity(tmp_path)
+    cases, complete = asking.record()
+    [(checkout, runs)] = recorded.asked
+    assert (checkout, complete) == ("i", True)
+    same, other, forced = (run["out"] for run in runs)
+    assert [run["precision"] for run in runs] == ["float32", "bfloat16", "bfloat16"]
+    assert [run["forced"] for run in runs] == [None, None, same]
+    [case] = asking.compare(cases)
+    assert case["floor"] == (forced, same)
+    assert case["floor_free"] == (other, same)
+    assert case["ours_to_reference"] == (same, True)
+    assert case["ours_to_other_precision"] == (forced, True)
+    assert case["ours_free"] == (same, False)
+
+
+def test_a_checkout_runs_once_for_all_its_budgets(tmp_path, monkeypatch):
+    recorded = Recorded(monkeypatch)
+    asking = parity(tmp_path, "--heatkv", "h", "--budgets", "0.4,1,0.2",
+                    "--pixel_class", "0.25M")
+    cases, _ = asking.record()
+    assert [checkout for checkout, _ in recorded.asked] == ["h", "i"]
+    assert [run["heatkv"]["budget"] for run in recorded.asked[0][1]] == (
+        [0.4] * 3 + [0.2] * 3)
+    assert [case["case"] for case in asking.compare(cases)] == [
+        "heatkv-0.4", "full", "heatkv-0.2"]
+
+
+def test_what_could_be_run_is_compared(tmp_path, monkeypatch):
+    Recorded(monkeypatch, fails=["h"])
+    asking = parity(tmp_path, "--heatkv", "h", "--budgets", "1,0.4")
+    cases, complete = asking.record()
+    assert not complete
+    assert [case["case"] for case in asking.compare(cases)] == ["full"]
+
+
+def test_reports_are_read_one_after_the_other(tmp_path, monkeypatch):
+    program = tmp_path / "program"
+    program.write_text("#!/bin/sh\nfor i in $*; do echo '{\n\"is\": \"'$i'\"}'; done\n"
+                       "exit 1\n")
+    program.chmod(0o755)
+    asking = Parity(parse(["--infinity", "i", "--parity", str(program), "--device",
+                           "cpu", "--size", "tiny", "--work", str(tmp_path)]))
+    reports = asking.ours([("a", True), ("b", False)])
+    assert [report["is"] for report in reports][4:] == [
+        "--feed-recorded", "a", "--own-bits", "b"]
 
 
 def test_what_cannot_be_run_is_refused(tmp_path):

@@ -33,9 +33,10 @@ def test_differences_are_relative_to_the_recorded_run():
 def test_the_table_sums_bits_and_shows_the_worst_logits():
     def figures(rms, flipped):
         return {"scales": [
-            {"logits_relative_rms": rms, "bits_total": 8, "bits_flipped": flipped},
+            {"logits_relative_rms": rms, "bits_total": 8, "bits_flipped": flipped,
+             "server_bits_flipped": 7},
             {"logits_relative_rms": rms / 2, "bits_total": 92,
-             "bits_flipped": flipped}], "psnr": 40.0}
+             "bits_flipped": flipped, "server_bits_flipped": 5}], "psnr": 40.0}
 
     lines = list(table(
         {"case": "full", "ours_to_reference": figures(0.25, 1),
@@ -44,5 +45,5 @@ def test_the_table_sums_bits_and_shows_the_worst_logits():
         "bfloat16", "float32"))
     whole = next(line for line in lines if line.startswith("all"))
     assert whole.split() == ["all", "100", "|", "2.50e-01", "1.00e+00",
-                             "5.00e-01", "|", "2", "6", "4"]
+                             "5.00e-01", "|", "2", "6", "4", "12"]
     assert lines[-1].endswith("ours equal, floor 21.50 dB")
