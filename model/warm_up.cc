@@ -20,24 +20,39 @@ cache::StepPlan EmptyPlan(const cache::CacheGeometry& geometry, int scale,
   return plan;
 }
 
-absl::Status MakeImage(ImageModel& model,
-                       const std::shared_ptr<const EncodedText>& text,
-                       float guidance, std::int64_t most_tokens, bool decodes) {
+// As many of the images as run together at a scale compute it; the others stay
+// behind, but stay.
+absl::Status MakeImages(ImageModel& model,
+                        const std::shared_ptr<const EncodedText>& text,
+                        float guidance, std::int64_t most_tokens,
+                        bool decodes) {
   constexpr int kLadder = 0;
-  const cache::ScaleLadder& ladder = model.spec().ladders[kLadder].ladder;
+  const ModelSpec& spec = model.spec();
+  const cache::ScaleLadder& ladder = spec.ladders[kLadder].ladder;
   SamplingKnobs knobs;
   knobs.guidance.assign(ladder.num_scales(), guidance);
   knobs.tau.assign(ladder.num_scales(), 1.0f);
-  ASSIGN_OR_RETURN(const std::unique_ptr<ImageState> image,
-                   model.StartImage(text, kLadder, knobs));
+  const auto together = [&](int scale) {
+    return decodes ? GroupCapacity(spec, kLadder, scale, knobs.branches()) : 1;
+  };
+  std::vector<std::unique_ptr<ImageState>> images;
+  for (int i = 0; i < together(0); ++i) {
+    ASSIGN_OR_RETURN(images.emplace_back(),
+                     model.StartImage(text, kLadder, knobs));
+  }
   for (int scale = 0; scale < ladder.num_scales(); ++scale) {
     if (ladder.tokens(scale) > most_tokens) break;
     const cache::StepPlan plan =
         EmptyPlan(model.cache_geometry(), scale, knobs.branches());
-    const StepItem item = {.image = image.get(), .plan = &plan};
-    RETURN_IF_ERROR(model.Step({&item, 1})[0]);
+    std::vector<StepItem> items;
+    for (int i = 0; i < together(scale); ++i) {
+      items.push_back({.image = images[i].get(), .plan = &plan});
+    }
+    for (const absl::Status& status : model.Step(items)) {
+      RETURN_IF_ERROR(status);
+    }
   }
-  return decodes ? model.Decode(*image).status() : absl::OkStatus();
+  return decodes ? model.Decode(*images[0]).status() : absl::OkStatus();
 }
 
 }  // namespace
@@ -46,7 +61,7 @@ absl::Status WarmUp(ImageModel& model,
                     const std::shared_ptr<const EncodedText>& text,
                     std::int64_t most_tokens, bool decodes) {
   for (const float guidance : {2.0f, 1.0f}) {
-    RETURN_IF_ERROR(MakeImage(model, text, guidance, most_tokens, decodes));
+    RETURN_IF_ERROR(MakeImages(model, text, guidance, most_tokens, decodes));
   }
   return absl::OkStatus();
 }

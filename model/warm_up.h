@@ -14,8 +14,10 @@
 namespace heatkv::model {
 
 // Makes an image of the model's first ladder with guidance and one without, by
-// the scales of at most `most_tokens` tokens, and decodes them if `decodes`.
-// Touches no block of the arena.  Fails as the model does.
+// the scales of at most `most_tokens` tokens.  If `decodes`, it decodes them,
+// and they are in the company of as many as run together at any scale, so that
+// there is memory for these from then on.  Touches no block of the arena.  Fails
+// as the model does.
 absl::Status WarmUp(ImageModel& model,
                     const std::shared_ptr<const EncodedText>& text,
                     std::int64_t most_tokens, bool decodes);
