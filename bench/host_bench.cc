@@ -204,12 +204,17 @@ void Bench::RunGroup(std::span<const std::unique_ptr<cache::BlockLists>> lists,
   const int branches = trajectory_->branches();
   const std::vector<model::TextRange> texts(
       static_cast<std::size_t>(capacity) * branches, {0, kTextTokens});
+  const cache::ScaleLadder& ladder = spec_.ladders[0].ladder;
+  std::vector<std::int64_t> earlier;
+  for (int s = 0; s < scale; ++s) earlier.push_back(ladder.tokens(s));
   const model::StepTableLayout layout(
       {.capacity = capacity,
        .branches = branches,
        .layers = spec_.transformer.depth,
        .heads = spec_.transformer.heads,
-       .tokens = spec_.ladders[0].ladder.tokens(scale)});
+       .tokens = ladder.tokens(scale),
+       .earlier = std::move(earlier),
+       .is_last = scale + 1 == ladder.num_scales()});
   const auto values = static_cast<std::size_t>(layout.Values(members));
   if (table_.size() < values) table_.resize(values);
   HEATKV_CHECK_GT(layout.Write(members, texts, table_), 0);

@@ -70,7 +70,8 @@ void AddImages(const v1::PoolView& pool, bool per_head, std::string* text) {
   for (const v1::ImageView& image : pool.images()) {
     absl::StrAppendFormat(
         text, "%-34s %-12s %-10s %9s %10s %12s\n",
-        absl::StrCat(image.request_id(), " #", image.image_index()),
+        absl::StrCat(image.request_id(), " #", image.image_index(),
+                     image.device().empty() ? "" : " on ", image.device()),
         image.tenant().empty() ? "-" : image.tenant(), image.tier(),
         absl::StrCat(image.scales_done(), " of ", image.scales()),
         ReadableBytes(image.held_bytes()), ReadableBytes(image.peak_bytes()));
@@ -83,6 +84,17 @@ void AddImages(const v1::PoolView& pool, bool per_head, std::string* text) {
       absl::StrAppendFormat(text, "    layer %3d |%s|\n", layer,
                             Shades(image.head_bytes(), layer, heads));
     }
+  }
+}
+
+void AddDevices(const v1::PoolView& pool, std::string* text) {
+  for (const v1::DeviceView& device : pool.devices()) {
+    absl::StrAppendFormat(
+        text, "%-8s %s of %s used, %s at most so far; %d images%s\n",
+        device.device(), ReadableBytes(device.used_bytes()),
+        ReadableBytes(device.effective_limit_bytes()),
+        ReadableBytes(device.high_water_bytes()), device.images(),
+        device.well() ? "" : "; its model cannot compute");
   }
 }
 
@@ -108,6 +120,7 @@ std::string PoolText(const v1::PoolView& pool, bool per_head) {
                   ReadableBytes(pool.waiting_bytes()), "), plan error ",
                   pool.plan_error_bytes(), " bytes",
                   pool.draining() ? ", draining" : "", "\n");
+  AddDevices(pool, &text);
   AddLayers(pool, per_head, &text);
   AddImages(pool, per_head, &text);
   return text;

@@ -8,6 +8,7 @@ heatkv_library(
     knob_rules.cc
     memory_available.cc
     memory_plan.cc
+    prompt_texts.cc
     spec_rules.cc
     torch_exceptions.cc
     warm_up.cc
@@ -37,7 +38,9 @@ heatkv_library(
     text/t5_encoder.cc
     text/text_worker.cc
     text/tokenizer.cc
+    vae/convolution.cc
     vae/decoder.cc
+    vae/group_norm.cc
     vae/pixels.cc
     vae/residual_block.cc
     weights/mapped_file.cc
@@ -51,9 +54,11 @@ heatkv_library(
 if(HEATKV_CUDA)
   add_subdirectory(kernels)
   target_sources(
-    heatkv_model PRIVATE cuda/group_layers.cc cuda/group_step.cc
+    heatkv_model PRIVATE cuda/attention_choice.cc cuda/group_layers.cc
+                         cuda/group_step.cc cuda/image_calls.cc
                          cuda/kernel_calls.cc cuda/memory_report.cc
-                         cuda/recorded_step.cc cuda/upload_buffers.cc)
+                         cuda/recorded_step.cc cuda/recorded_texts.cc
+                         cuda/staged_attention.cc cuda/upload_buffers.cc)
   target_compile_definitions(heatkv_model PUBLIC HEATKV_CUDA=1)
   target_link_libraries(heatkv_model PUBLIC heatkv_kernels)
 endif()

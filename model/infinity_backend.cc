@@ -21,9 +21,9 @@
 #include "model/infinity/transformer.h"
 #include "model/knob_rules.h"
 #include "model/memory_available.h"
+#include "model/prompt_texts.h"
 #include "model/spec_rules.h"
 #include "model/text/t5_encoder.h"
-#include "model/text/text_worker.h"
 #include "model/text/tokenizer.h"
 #include "model/torch_exceptions.h"
 #include "model/vae/decoder.h"
@@ -34,6 +34,7 @@
 #include "model/cuda/group_step.h"
 #include "model/cuda/kernel_calls.h"
 #include "model/cuda/memory_report.h"
+#include "model/cuda/staged_attention.h"
 #endif
 
 namespace heatkv::model {
@@ -95,16 +96,17 @@ class InfinityModel : public ImageModel {
         device_(device),
         cache_dtype_(cache_dtype),
         warms_up_(options.warm_up),
+        vae_tile_(InfinityBackend::VaeTile(options.vae_tile, !device.is_cpu())),
         parts_(std::move(parts)) {
+    texts_.emplace(parts_.tokenizer.get(), parts_.text_encoder.get(),
+                   parts_.transformer.get(), spec_.tokenizer.max_length,
+                   options.text_encoder_on_cpu);
 #if HEATKV_CUDA
-    if (device_.is_cuda()) group_.emplace(parts_.transformer.get());
-#endif
-    if (options.text_encoder_on_cpu) {
-      text_worker_.emplace([this](const std::string& prompt) {
-        return WithoutExceptions("encoding the prompt",
-                                 [&] { return Features(prompt); });
-      });
+    if (device_.is_cuda()) {
+      group_.emplace(parts_.transformer.get());
+      group_->set_attention(options.attention);
     }
+#endif
   }
 
   const ModelSpec& spec() const override { return spec_; }
@@ -133,7 +135,9 @@ class InfinityModel : public ImageModel {
         const std::shared_ptr<const EncodedText> text,
         OnDevice("warming up",
                  [&]() -> absl::StatusOr<std::shared_ptr<const EncodedText>> {
-                   return Condition(parts_.text_encoder->Encode(ids));
+                   texts_->RecordAll();
+                   return std::make_shared<const InfinityText>(
+                       texts_->Encode(ids));
                  }));
     return model::WarmUp(
         *this, text,
@@ -148,11 +152,11 @@ class InfinityModel : public ImageModel {
   }
 
   void PrepareText(std::string_view prompt) override {
-    if (text_worker_.has_value()) text_worker_->Prepare(prompt);
+    texts_->Prepare(prompt);
   }
 
   bool IsTextReady(std::string_view prompt) const override {
-    return !text_worker_.has_value() || text_worker_->IsReady(prompt);
+    return texts_->IsReady(prompt);
   }
 
   absl::StatusOr<std::shared_ptr<const EncodedText>> EncodeText(
@@ -214,30 +218,9 @@ class InfinityModel : public ImageModel {
 
   absl::StatusOr<std::shared_ptr<const EncodedText>> Encode(
       std::string_view prompt) {
-    ASSIGN_OR_RETURN(const at::Tensor features,
-                     text_worker_.has_value()
-                         ? text_worker_->Take(std::string(prompt))
-                         : Features(prompt));
-    return Condition(features);
-  }
-
-  // What the text encoder makes of a prompt, where the encoder is.
-  absl::StatusOr<at::Tensor> Features(std::string_view prompt) const {
-    ASSIGN_OR_RETURN(const std::vector<int> ids,
-                     parts_.tokenizer->Encode(prompt));
-    if (static_cast<int>(ids.size()) > spec_.tokenizer.max_length) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "the prompt has ", ids.size(), " tokens; the model reads at most ",
-          spec_.tokenizer.max_length));
-    }
-    return parts_.text_encoder->Encode(ids);
-  }
-
-  std::shared_ptr<const EncodedText> Condition(
-      const at::Tensor& features) const {
-    return std::make_shared<const InfinityText>(
-        std::make_shared<const TextCondition>(
-            parts_.transformer->EncodeText(features.to(device_))));
+    ASSIGN_OR_RETURN(std::shared_ptr<const TextCondition> condition,
+                     texts_->Encode(prompt));
+    return std::make_shared<const InfinityText>(std::move(condition));
   }
 
   absl::StatusOr<std::unique_ptr<ImageState>> Start(
@@ -255,8 +238,7 @@ class InfinityModel : public ImageModel {
     std::vector<std::shared_ptr<const TextCondition>> texts = {
         encoded->condition()};
     if (knobs.guided()) {
-      texts.push_back(std::make_shared<const TextCondition>(
-          parts_.transformer->UnconditionalText(encoded->tokens())));
+      texts.push_back(texts_->Unconditional(encoded->tokens()));
     }
     return std::make_unique<InfinityImage>(
         ImageInFlight(
@@ -310,7 +292,7 @@ class InfinityModel : public ImageModel {
           "there is nothing to decode before the first scale");
     }
     const at::Tensor decoded =
-        parts_.vae->Decode(image->image().summed_codes());
+        parts_.vae->Decode(image->image().summed_codes(), vae_tile_);
     const auto not_finite =
         decoded.isfinite().logical_not().sum().item<std::int64_t>();
     if (not_finite > 0) {
@@ -329,15 +311,15 @@ class InfinityModel : public ImageModel {
   at::Device device_;
   at::ScalarType cache_dtype_;
   bool warms_up_;
+  int vae_tile_;
   Parts parts_;
   ReferenceAttention attention_;
 #if HEATKV_CUDA
   std::optional<GroupStep> group_;  // on a GPU
 #endif
   std::optional<KeyValueArena> arena_;
-  // If the text encoder was asked for on the CPU.  Uses the parts, so it is the
-  // first to go.
-  std::optional<TextWorker> text_worker_;
+  // Uses the parts, so it is the first to go.
+  std::optional<PromptTexts> texts_;
 };
 
 absl::StatusOr<WeightStore> OpenWeights(const std::string& folder,
@@ -400,6 +382,12 @@ absl::StatusOr<std::unique_ptr<ImageModel>> Load(
     RETURN_IF_ERROR(GroupStep::CheckShape(spec.transformer));
 #endif
   const c10::DeviceGuard guard(device);
+#if HEATKV_CUDA
+  if (device.is_cuda()) {
+    RETURN_IF_ERROR(
+        CheckAttention(options.attention, spec.transformer.head_width()));
+  }
+#endif
   if (options.threads > 0) at::set_num_threads(options.threads);
 
   InfinityModel::Parts parts;
@@ -454,6 +442,11 @@ absl::StatusOr<std::unique_ptr<ImageModel>> InfinityBackend::Create(
     const ModelSpec& spec, const std::string& folder, const Options& options) {
   return WithoutExceptions(absl::StrCat("loading the model in ", folder),
                            [&] { return Load(spec, folder, options); });
+}
+
+int InfinityBackend::VaeTile(const std::optional<int>& asked, bool is_on_gpu) {
+  constexpr int kOnGpu = 256;
+  return asked.value_or(is_on_gpu ? kOnGpu : 0);
 }
 
 int InfinityBackend::HostBytesPerWeight() {

@@ -17,6 +17,7 @@
 #include "model/api/device_memory.h"
 #include "model/api/image_model.h"
 #include "model/api/model_spec.h"
+#include "model/cuda/attention_choice.h"
 
 namespace heatkv::model {
 
@@ -41,9 +42,14 @@ class InfinityBackend {
     // encoder's 2.4 GB of a GPU's memory with Infinity-2B.  Texts are then
     // encoded on a thread of their own (PrepareText).
     bool text_encoder_on_cpu = false;
+    // Side of the square whose pixels the VAE computes at once in its finest
+    // levels (VaeDecoder::Decode); 0: all.  Nothing: VaeTile's choice.
+    std::optional<int> vae_tile = std::nullopt;
     // WarmUp: on a GPU two images of the first ladder, on the CPU their first
     // scales; or nothing.
     bool warm_up = true;
+    // The kernel for self-attention on a GPU.
+    AttentionChoice attention = AttentionChoice::kFastest;
     // The file of the tokenizer; empty: the one in `folder` that the spec
     // names.
     std::string tokenizer = "";
@@ -54,6 +60,10 @@ class InfinityBackend {
   // system does not say.
   static absl::StatusOr<DeviceMemory> ReadMemory(const std::string& device);
 
+  // The tile in use.  By default a GPU computes in bands, which takes a quarter
+  // less of its memory, and the CPU whole images, which is faster.
+  static int VaeTile(const std::optional<int>& asked, bool is_on_gpu);
+
   // Bytes of a weight of a text encoder on the CPU next to a model on a GPU.
   static int HostBytesPerWeight();
 
@@ -63,6 +73,7 @@ class InfinityBackend {
   //  - with InvalidArgument if the spec contradicts itself, if tensors are
   //    missing, superfluous or misshapen (each is named with both shapes), or
   //    if `options` names no device of this machine;
+  //  - with InvalidArgument if the kernel that `options` asks for does not run;
   //  - with ResourceExhausted if memory does not suffice.
   static absl::StatusOr<std::unique_ptr<ImageModel>> Create(
       const ModelSpec& spec, const std::string& folder, const Options& options);

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "model/text/token_buckets.h"
 
 namespace heatkv::model {
 namespace {
@@ -75,14 +76,31 @@ int64_t ActivationBytes(const TransformerSpec& spec, const StepSize& step,
   return step.rows * row;
 }
 
+// Of the VAE, in the last scale.
+cache::Grid ImageCells(const ModelSpec& spec, const LadderSpec& ladder) {
+  cache::Grid cells = ladder.ladder.grid(ladder.ladder.num_scales() - 1);
+  if (spec.transformer.patchify) {
+    cells.height *= 2;
+    cells.width *= 2;
+  }
+  return cells;
+}
+
 int64_t LargestImageCells(const ModelSpec& spec) {
   int64_t cells = 0;
   for (const LadderSpec& ladder : spec.ladders) {
-    const cache::Grid& last =
-        ladder.ladder.grid(ladder.ladder.num_scales() - 1);
-    cells = std::max<int64_t>(cells, last.tokens());
+    cells = std::max<int64_t>(cells, ImageCells(spec, ladder).tokens());
   }
-  return spec.transformer.patchify ? 4 * cells : cells;
+  return cells;
+}
+
+int64_t LargestDecodingBytes(const ModelSpec& spec, int tile, bool is_on_gpu) {
+  int64_t bytes = 0;
+  for (const LadderSpec& ladder : spec.ladders) {
+    bytes = std::max(bytes, DecodingBytes(spec.vae, ImageCells(spec, ladder),
+                                          tile, is_on_gpu));
+  }
+  return bytes;
 }
 
 // A code canvas, the scale before it and its input.
@@ -106,6 +124,33 @@ int64_t StepTextBytes(const ModelSpec& spec, int running_images) {
   const int64_t slots = std::min(running_images, 16);
   const int64_t one = 2 * RoomForTexts(spec, 1);
   return slots == 1 ? one : one + RoomForTexts(spec, slots);
+}
+
+// Pooled text and its modulations.
+int64_t CondensedBytes(const TransformerSpec& spec) {
+  const int64_t w = spec.width;
+  return kFloat * (w + 6 * w + 2 * w);
+}
+
+// Recorded texts (cuda/recorded_texts.h): the position bias and what a graph
+// makes of it, the rest of the largest graph, and what every graph leaves.
+int64_t RecordedTextBytes(const ModelSpec& spec) {
+  const TextEncoderSpec& text = spec.text_encoder;
+  const int64_t rows = TokenBucket(spec.tokenizer.max_length);
+  const int64_t inner = int64_t{text.heads} * text.head_width;
+  const int64_t bias = kBfloat16 * text.heads * rows * rows;
+  // Two images of the residual stream and its norm, or of what is made of the
+  // features; then attention, or the layer between two norms.
+  int64_t row = kFloat * (3 * int64_t{text.width} + 3 * spec.transformer.width);
+  row += kBfloat16 * (2 * int64_t{text.width} +
+                      std::max<int64_t>(5 * inner, 4 * text.mlp_width));
+  int64_t outputs = 0;
+  for (const int bucket : TokenBuckets(spec.tokenizer.max_length)) {
+    outputs += kFloat * bucket * spec.transformer.width +
+               CondensedBytes(spec.transformer);
+  }
+  // Once where a text is tried and once where it is recorded.
+  return bias + 2 * (bias + rows * row) + outputs;
 }
 
 }  // namespace
@@ -172,7 +217,8 @@ int64_t VaeBytes(const VaeSpec& spec, int bits, bool is_on_gpu) {
       residual(outputs, channels);
       channels = outputs;
     }
-    if (level > 0) convolution(channels, channels, 3);
+    // In parts on a GPU, with sixteen weights for nine.
+    if (level > 0) convolution(channels, channels, is_on_gpu ? 4 : 3);
   }
   plain += 2 * channels;
   convolution(3, channels, 3);
@@ -181,35 +227,59 @@ int64_t VaeBytes(const VaeSpec& spec, int bits, bool is_on_gpu) {
 
 int64_t TextBytes(const TransformerSpec& spec, int64_t tokens, bool is_on_gpu) {
   const int64_t w = spec.width;
-  // Pooled text and its modulations, then keys and values of every layer.
-  return kFloat * (w + 6 * w + 2 * w) +
+  // Then keys and values of every layer.
+  return CondensedBytes(spec) +
          MatrixBytes(is_on_gpu) * spec.depth * 2 * tokens * w;
 }
 
-int64_t DecodingBytes(const VaeSpec& spec, int64_t cells, bool is_on_gpu) {
+int64_t DecodingBytes(const VaeSpec& spec, const cache::Grid& cells, int tile,
+                      bool is_on_gpu) {
+  const int64_t most_pixels = int64_t{tile} * tile;
   const int levels = static_cast<int>(spec.channel_multipliers.size());
-  int64_t pixels = cells;
+  int64_t pixels = cells.tokens();
+  int64_t width = cells.width;
   int64_t inputs = spec.channel_multipliers.back();
   int64_t most = 0;  // pixels times multiples of base_channels
   for (int level = levels - 1; level >= 0; --level) {
-    const int64_t outputs = spec.channel_multipliers[level];
-    // A residual block holds its input and two images of its outputs, or three
-    // of the latter; the CPU overwrites none.
-    const int64_t of_block = is_on_gpu
-                                 ? std::max(inputs + 2 * outputs, 3 * outputs)
-                                 : 2 * inputs + 3 * outputs;
-    most = std::max(most, pixels * of_block);
-    if (level > 0) {
-      // The image, the same twice as large, and what the convolution makes.
-      most = std::max(most, pixels * outputs * (1 + 4 + 4));
+    const int64_t coarse = pixels * inputs;
+    const bool doubles = level < levels - 1;
+    if (doubles) {
       pixels *= 4;
+      width *= 2;
+    }
+    const int64_t outputs = spec.channel_multipliers[level];
+    if (tile > 0 && pixels > most_pixels) {
+      // Of a band and its halo there is the input and what a convolution makes
+      // of it, which may have a work space of that size.
+      const int64_t band = std::max(most_pixels, width) + 2 * width;
+      int64_t all = 2 * pixels * outputs + band * (inputs + 2 * outputs);
+      if (outputs != inputs) {
+        // The input, or what it is made of; and sums (cuda/image_calls.cc).
+        all += doubles ? coarse : pixels * inputs;
+        all += pixels * inputs / 32;
+      } else if (doubles) {
+        all = std::max(all, coarse + pixels * inputs * (is_on_gpu ? 5 : 8) / 4);
+      }
+      most = std::max(most, all);
+    } else {
+      if (doubles) {
+        // The doubled image with a quarter of it, or with what the convolution
+        // makes of it.
+        most =
+            std::max(most, coarse + pixels * inputs * (is_on_gpu ? 5 : 8) / 4);
+      }
+      // A residual block holds its input and two images of its outputs, or
+      // three of the latter; the CPU overwrites none.
+      const int64_t of_block = is_on_gpu
+                                   ? std::max(inputs + 2 * outputs, 3 * outputs)
+                                   : 2 * inputs + 3 * outputs;
+      most = std::max(most, pixels * of_block);
     }
     inputs = outputs;
   }
-  // The last normalisation and the picture, as numbers and as bytes.
-  most = std::max(most, pixels * 2 * inputs);
+  const int64_t scale = spec.base_channels * MatrixBytes(is_on_gpu);
   const int64_t picture = pixels * 3 * (kFloat + kFloat + kFloat + 1);
-  return most * spec.base_channels * MatrixBytes(is_on_gpu) + picture;
+  return std::max(most * scale, 2 * pixels * inputs * scale + picture);
 }
 
 std::vector<MemoryAccount> PlanMemory(const ModelSpec& spec,
@@ -239,17 +309,26 @@ std::vector<MemoryAccount> PlanMemory(const ModelSpec& spec,
                                      demand.remembered_texts * longest_text));
   add("images in flight",
       demand.running_images * (CanvasBytes(spec) + longest_text));
+  // One for every number of tokens; their keys and values are the
+  // transformer's.
+  add("unconditional texts",
+      spec.tokenizer.max_length * CondensedBytes(transformer));
   add("staging", StagingBytes(transformer, step, gpu));
-  // A step and a decoding never run at once.
+  // A step, a decoding and a text's large product never run at once.
   add("activations",
-      std::max(ActivationBytes(transformer, step, gpu),
-               DecodingBytes(spec.vae, LargestImageCells(spec), gpu)));
+      std::max({ActivationBytes(transformer, step, gpu),
+                LargestDecodingBytes(spec, demand.vae_tile, gpu),
+                TextBytes(transformer, TokenBucket(spec.tokenizer.max_length),
+                          gpu)}));
   if (gpu) {
     const StepSize recorded = LargestStep(spec, gpu, kRecordedRows);
     // Once where a step is tried and once where it is recorded.
     add("recorded steps", 2 * (StagingBytes(transformer, recorded, gpu) +
                                ActivationBytes(transformer, recorded, gpu)));
     add("texts of a step", StepTextBytes(spec, demand.running_images));
+    if (demand.text_encoder_on_device) {
+      add("recorded texts", RecordedTextBytes(spec));
+    }
     add("libraries", kLibraries);
   }
   std::vector<MemoryAccount> accounts = {std::move(device)};

@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "cache/ladder.h"
 #include "model/api/memory_account.h"
 #include "model/api/model_spec.h"
 
@@ -29,6 +30,8 @@ struct MemoryDemand {
   int remembered_texts = 0;
   std::int64_t remembered_bytes = 0;
   int running_images = 1;
+  // VaeDecoder::Decode's.
+  int vae_tile = 0;
 };
 
 // The account of the model's device, and of the "cpu" if only the text encoder
@@ -46,9 +49,10 @@ std::int64_t TextEncoderBytes(const TextEncoderSpec& spec, int bytes);
 std::int64_t TextBytes(const TransformerSpec& spec, std::int64_t tokens,
                        bool is_on_gpu);
 
-// At most, of decoding an image of `height` x `width` cells.
-std::int64_t DecodingBytes(const VaeSpec& spec, std::int64_t cells,
-                           bool is_on_gpu);
+// At most, of decoding an image of so many cells, with the picture as numbers
+// and as bytes.
+std::int64_t DecodingBytes(const VaeSpec& spec, const cache::Grid& cells,
+                           int tile, bool is_on_gpu);
 
 }  // namespace heatkv::model
 

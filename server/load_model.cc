@@ -1,14 +1,17 @@
 #include "server/load_model.h"
 
 #include <filesystem>
+#include <iterator>
 #include <string>
 #include <system_error>
+#include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "model/infinity_backend.h"
 #include "model/memory_plan.h"
+#include "server/config/device_names.h"
 
 namespace heatkv::server {
 namespace {
@@ -39,11 +42,26 @@ absl::StatusOr<model::DeviceMemory> ReadDeviceMemory(
   return model::InfinityBackend::ReadMemory(device);
 }
 
+absl::StatusOr<std::vector<std::string>> FindDevices(
+    const ServerConfig& config) {
+  ASSIGN_OR_RETURN(const std::vector<std::string> named,
+                   ParseDevices(config.device));
+  if (named.front() != kAllDevices) return named;
+  std::vector<std::string> devices;
+  while (static_cast<int>(devices.size()) < kMostDevices) {
+    const std::string device = absl::StrCat("cuda:", devices.size());
+    const absl::Status found = ReadDeviceMemory(device).status();
+    if (absl::IsInvalidArgument(found) && !devices.empty()) break;
+    RETURN_IF_ERROR(found);
+    devices.push_back(device);
+  }
+  return devices;
+}
+
 absl::StatusOr<std::vector<model::MemoryAccount>> AccountForMemory(
     const ServingPlan& plan) {
   const ServerConfig& config = plan.config;
   model::MemoryDemand demand;
-  demand.device = config.device;
   demand.is_on_gpu = config.is_on_gpu();
   demand.pool_bytes = plan.pool_blocks * plan.book->geometry().block_bytes();
   demand.text_encoder_on_device = !config.is_text_encoder_on_host();
@@ -52,8 +70,25 @@ absl::StatusOr<std::vector<model::MemoryAccount>> AccountForMemory(
   demand.remembered_texts = config.cached_prompts;
   demand.remembered_bytes = config.cached_prompt_bytes;
   demand.running_images = config.max_running_images;
-  std::vector<model::MemoryAccount> accounts =
-      model::PlanMemory(plan.folder.spec, demand);
+  demand.vae_tile =
+      model::InfinityBackend::VaeTile(config.vae_tile, config.is_on_gpu());
+  std::vector<model::MemoryAccount> accounts;
+  std::vector<model::MemoryAccount> host;  // what each device has of it
+  for (const std::string& device : plan.devices) {
+    demand.device = device;
+    std::vector<model::MemoryAccount> its =
+        model::PlanMemory(plan.folder.spec, demand);
+    accounts.push_back(std::move(its.front()));
+    std::move(its.begin() + 1, its.end(), std::back_inserter(host));
+  }
+  if (!host.empty()) {
+    model::MemoryAccount& sum = accounts.emplace_back(host.front());
+    for (std::size_t i = 1; i < host.size(); ++i) {
+      for (std::size_t part = 0; part < sum.parts.size(); ++part) {
+        sum.parts[part].bytes += host[i].parts[part].bytes;
+      }
+    }
+  }
   for (model::MemoryAccount& account : accounts) {
     ASSIGN_OR_RETURN(const model::DeviceMemory memory,
                      ReadDeviceMemory(account.device));
@@ -63,15 +98,16 @@ absl::StatusOr<std::vector<model::MemoryAccount>> AccountForMemory(
 }
 
 absl::StatusOr<std::unique_ptr<model::ImageModel>> LoadModel(
-    const ServingPlan& plan) {
+    const ServingPlan& plan, const std::string& device) {
   model::InfinityBackend::Options options;
-  options.device = plan.config.device;
+  options.device = device;
   options.threads = plan.config.threads;
   options.cache_dtype = plan.config.cache_dtype_in_use() == CacheDtype::kFloat32
                             ? model::InfinityBackend::CacheDtype::kFloat32
                             : model::InfinityBackend::CacheDtype::kBFloat16;
   options.text_encoder_on_cpu =
       plan.config.text_encoder == TextEncoderDevice::kCpu;
+  options.vae_tile = plan.config.vae_tile;
   options.warm_up = plan.config.warm_up;
   options.random_weights = plan.folder.random_weights;
   if (options.random_weights.has_value()) {

@@ -23,14 +23,20 @@ namespace heatkv::server {
 // Of a device as the configuration names it, now.  Fails as the backend does.
 absl::StatusOr<model::DeviceMemory> ReadDeviceMemory(const std::string& device);
 
-// What `plan` needs of the memory of its device, and of the host if that holds
+// The devices that the configuration names, one by one: with "all", every CUDA
+// device of this machine.  Fails as the backend does if there is none.
+absl::StatusOr<std::vector<std::string>> FindDevices(
+    const ServerConfig& config);
+
+// What `plan` needs of the memory of its devices, and of the host if that holds
 // parts of the model as well, and what is available now.
 absl::StatusOr<std::vector<model::MemoryAccount>> AccountForMemory(
     const ServingPlan& plan);
 
-// Fails as the backend does, naming the model's folder.
+// The model on one of the plan's devices.  Fails as the backend does, naming
+// the model's folder.
 absl::StatusOr<std::unique_ptr<model::ImageModel>> LoadModel(
-    const ServingPlan& plan);
+    const ServingPlan& plan, const std::string& device);
 
 }  // namespace heatkv::server
 

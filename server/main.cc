@@ -18,9 +18,11 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdio>
 #include <fstream>
+#include <limits>
 #include <optional>
 #include <string>
 #include <utility>
@@ -30,6 +32,7 @@
 #include "absl/flags/parse.h"
 #include "absl/flags/usage.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
 #include "base/status_macros.h"
 #include "server/config/capacity.h"
@@ -52,7 +55,8 @@ ABSL_FLAG(std::string, tokenizer, "",
           "tokenizer)");
 ABSL_FLAG(std::string, pixel_classes, "",
           "sizes that are offered, like 1M,0.25M (key pixel_classes)");
-ABSL_FLAG(std::string, device, "", "cpu, cuda or cuda:N (key device)");
+ABSL_FLAG(std::string, device, "",
+          "cpu, cuda, cuda:N, several like cuda:0,cuda:1, or all (key device)");
 ABSL_FLAG(std::string, listen, "", "gRPC address, host:port (key listen)");
 ABSL_FLAG(std::string, metrics_listen, "",
           "metrics address, host:port (key metrics_listen)");
@@ -213,19 +217,30 @@ absl::StatusOr<ServingPlan> MakePlan(const ServerConfig& config,
                                      StartFault* fault) {
   *fault = StartFault::kConfiguration;
   RETURN_IF_ERROR(Validate(config));
-  ASSIGN_OR_RETURN(const model::DeviceMemory memory,
-                   ReadDeviceMemory(config.device));
-  ASSIGN_OR_RETURN(ServingPlan plan,
-                   MakeServingPlan(config, memory.total, fault));
+  ASSIGN_OR_RETURN(std::vector<std::string> devices, FindDevices(config));
+  // All pools are alike.
+  std::int64_t least = std::numeric_limits<std::int64_t>::max();
+  for (const std::string& device : devices) {
+    ASSIGN_OR_RETURN(const model::DeviceMemory memory,
+                     ReadDeviceMemory(device));
+    least = std::min(least, memory.total);
+  }
+  ASSIGN_OR_RETURN(ServingPlan plan, MakeServingPlan(config, least, fault));
   *fault = StartFault::kConfiguration;
+  plan.devices = std::move(devices);
   ASSIGN_OR_RETURN(plan.memory, AccountForMemory(plan));
   return plan;
 }
 
 // What the pool holds, and what everything takes of the memory.
 std::string DescribePlan(const ServingPlan& plan) {
-  std::string text =
-      DescribeCapacity(plan.folder.spec, *plan.book, plan.pool_blocks);
+  std::string text;
+  if (plan.devices.size() > 1) {
+    absl::StrAppend(&text, plan.devices.size(), " devices (",
+                    absl::StrJoin(plan.devices, ", "), "), on each of them:\n");
+  }
+  absl::StrAppend(
+      &text, DescribeCapacity(plan.folder.spec, *plan.book, plan.pool_blocks));
   for (const model::MemoryAccount& account : plan.memory) {
     absl::StrAppend(&text, model::DescribeAccount(account), "\n");
   }

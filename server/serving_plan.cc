@@ -37,6 +37,7 @@ absl::StatusOr<ServingPlan> MakeServingPlan(const ServerConfig& config,
   ASSIGN_OR_RETURN(const std::int64_t pool_blocks,
                    CountPoolBlocks(config, device_bytes, folder));
   return ServingPlan{.config = config,
+                     .devices = {},
                      .device_bytes = device_bytes,
                      .folder = std::move(folder),
                      .left_out = std::move(offered.left_out),

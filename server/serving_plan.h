@@ -25,17 +25,18 @@ enum class StartFault { kConfiguration, kModel };
 
 struct ServingPlan {
   ServerConfig config;
-  std::int64_t device_bytes = 0;      // of memory
+  std::vector<std::string> devices;   // all alike; 1 or more
+  std::int64_t device_bytes = 0;      // of memory; of the smallest device
   ModelFolder folder;                 // with the ladders that are offered
   std::vector<std::string> left_out;  // see OfferedSizes
   std::shared_ptr<const ScheduleBook> book;
-  std::int64_t pool_blocks = 0;
-  // The model's device first.
+  std::int64_t pool_blocks = 0;  // of each device
+  // The model's devices first.
   std::vector<model::MemoryAccount> memory;
 };
 
-// For a device with `device_bytes` of memory.  `memory` stays empty.  `fault`
-// is set if it fails.
+// For devices with `device_bytes` of memory each.  `devices` and `memory` stay
+// empty.  `fault` is set if it fails.
 absl::StatusOr<ServingPlan> MakeServingPlan(const ServerConfig& config,
                                             std::int64_t device_bytes,
                                             StartFault* fault);

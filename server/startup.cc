@@ -10,6 +10,7 @@
 #include "absl/time/clock.h"
 #include "base/status_macros.h"
 #include "calibration/sha256.h"
+#include "server/config/device_names.h"
 #include "server/engine/forwarding_observer.h"
 #include "server/load_model.h"
 
@@ -67,7 +68,10 @@ MetricsOptions MakeMetricsOptions(const ServingPlan& plan,
   options.version = version;
   options.model = plan.folder.spec.name;
   options.weights = weights;
-  options.gpu = plan.config.gpu();
+  options.devices.clear();
+  for (const std::string& device : plan.devices) {
+    options.devices.push_back({.name = device, .gpu = GpuNumber(device)});
+  }
   options.memory = plan.memory;
   options.geometry = plan.book->geometry();
   for (const model::LadderSpec& ladder : plan.folder.spec.ladders) {
@@ -78,20 +82,33 @@ MetricsOptions MakeMetricsOptions(const ServingPlan& plan,
   return options;
 }
 
-// Tells the server, too, how the model is.
+// Tells the server, too, how the model is, and the log how each of several
+// devices is.
 class HealthObserver final : public ForwardingObserver {
  public:
-  HealthObserver(ServerObserver* next,
+  HealthObserver(ServerObserver* next, EventLog* log,
                  std::function<void(const absl::Status&)> on_model_health)
       : ForwardingObserver(next),
+        log_(log),
         on_model_health_(std::move(on_model_health)) {}
 
   void OnModelHealth(const absl::Status& status) override {
     on_model_health_(status);
     ForwardingObserver::OnModelHealth(status);
   }
+  void OnDeviceHealth(const std::string& device,
+                      const absl::Status& status) override {
+    if (status.ok()) {
+      log_->Write(LogLevel::kInfo, "device_well", {{"device", device}});
+    } else {
+      log_->Write(LogLevel::kError, "device_unwell",
+                  {{"device", device}, {"message", status.message()}});
+    }
+    ForwardingObserver::OnDeviceHealth(device, status);
+  }
 
  private:
+  EventLog* const log_;
   const std::function<void(const absl::Status&)> on_model_health_;
 };
 
@@ -165,7 +182,12 @@ absl::StatusOr<std::unique_ptr<RunningServer>> RunningServer::Start(
   RETURN_IF_ERROR(CheckMemory(plan, log));
   const absl::Time begin = absl::Now();
   *fault = StartFault::kModel;
-  ASSIGN_OR_RETURN(std::unique_ptr<model::ImageModel> model, LoadModel(plan));
+  std::vector<DeviceModel> models;
+  for (const std::string& device : plan.devices) {
+    ASSIGN_OR_RETURN(std::unique_ptr<model::ImageModel> model,
+                     LoadModel(plan, device));
+    models.push_back({device, std::move(model)});
+  }
   ASSIGN_OR_RETURN(const std::string weights, DescribeWeights(plan.folder));
   RETURN_IF_ERROR(CheckProfileIsOf(plan.folder, weights));
   log->Write(LogLevel::kInfo, "model_loaded",
@@ -189,7 +211,7 @@ absl::StatusOr<std::unique_ptr<RunningServer>> RunningServer::Start(
       kRecordedCalls, &server->clock_, server->metrics_->observer());
   server->calls_ = std::make_unique<CallLog>(log, server->recorder_.get());
   server->health_ = std::make_unique<HealthObserver>(
-      server->calls_.get(),
+      server->calls_.get(), log,
       [server = server.get()](const absl::Status& status) {
         server->OnModelHealth(status);
       });
@@ -199,7 +221,7 @@ absl::StatusOr<std::unique_ptr<RunningServer>> RunningServer::Start(
                       .scheduler = SchedulingOf(config, plan.pool_blocks),
                       .cached_prompts = config.cached_prompts,
                       .cached_prompt_bytes = config.cached_prompt_bytes},
-                     std::move(model), plan.book, &server->clock_,
+                     std::move(models), plan.book, &server->clock_,
                      server->health_.get()));
   server->metrics_->SetSource(
       [engine = server->engine_.get()] { return engine->Stats(); });

@@ -29,12 +29,13 @@
 namespace heatkv::server {
 
 // Health checks are answered NOT_SERVING while the server drains or stops, or
-// while its model cannot compute; the log says why.
+// while its model cannot compute on any device; the log says why.
 class RunningServer {
  public:
-  // Loads the model, then listens.  `command_line` writes what the command line
-  // decides over a configuration that comes later (LiveConfigOptions).  `log`
-  // must outlive the server; `fault` is set if it fails.
+  // Loads the model on every device, then listens.  `command_line` writes what
+  // the command line decides over a configuration that comes later
+  // (LiveConfigOptions).  `log` must outlive the server; `fault` is set if it
+  // fails.
   static absl::StatusOr<std::unique_ptr<RunningServer>> Start(
       ServingPlan plan, const std::string& version,
       std::function<void(ServerConfig*)> command_line, EventLog* log,
@@ -69,7 +70,7 @@ class RunningServer {
 
   // With mutex_ held: health checks answer what is so now.
   void UpdateServing(const std::string& reason);
-  // On the engine thread.
+  // On the thread of a device.
   void OnModelHealth(const absl::Status& status);
   AdminActions MakeAdminActions();
 

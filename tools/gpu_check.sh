@@ -17,13 +17,13 @@
 # --heatkv DIR     checkout of arm-research/heatkv, likewise
 # --budgets LIST   of the cache, for parity (default: 1,0.1,0.04, or 1)
 # --profile        with bench: the table of kernels, too
-# STAGE            build tests company bench references server parity 8b; if none
-#                  is named all that the options allow for
+# STAGE            build tests company bench attention references server parity
+#                  8b; if none is named all that the options allow for
 #
 # references times the authors' code beside ours.
 #
-# Results in --out: bench-gpu.json, bench-gpu-8b.json, parity.json, server.json,
-# server.log, picture.png and what the stages printed.
+# Results in --out: bench-gpu.json, bench-attention.json, bench-gpu-8b.json,
+# parity.json, server.json, server.log, picture.png and what the stages printed.
 set -u
 cd "$(dirname "$0")/.."
 models=models
@@ -53,7 +53,7 @@ while [ $# -gt 0 ]; do
 done
 if [ ${#stages[@]} -eq 0 ]; then
   [ -n "$programs" ] || stages+=(build)
-  stages+=(tests company bench)
+  stages+=(tests company bench attention)
   # Built without the services, there is no server.
   [ -z "$programs" ] || stages+=(server)
   [ -z "$infinity" ] || stages+=(references parity)
@@ -61,7 +61,8 @@ if [ ${#stages[@]} -eq 0 ]; then
 fi
 for stage in "${stages[@]}"; do
   case $stage in
-    build | tests | company | bench | references | server | parity | 8b) ;;
+    build | tests | company | bench | attention | references | server | \
+      parity | 8b) ;;
     *) echo "gpu_check.sh: no stage '$stage'" >&2; exit 2 ;;
   esac
 done
@@ -108,8 +109,8 @@ if [ -n "$programs" ]; then
   [ -f "$programs/commit" ] && commit=$(cat "$programs/commit")
   for program in "$programs"/bin/*; do wrap "$program" "$programs/lib:"; done
 else
-  for program in bin/heatkv_{server,parity,bench_gpu,company_check} bin/heatkv \
-    tests/model_gpu_test; do
+  for program in bin/heatkv_{server,parity,company_check} bin/heatkv \
+    bin/heatkv_bench_{gpu,attention} tests/model_gpu_test; do
     wrap "$PWD/$build/$program" ""
   done
 fi
@@ -140,7 +141,8 @@ do_build() {
     -DCMAKE_CUDA_ARCHITECTURES="${HEATKV_GPU_ARCHITECTURES:-90-real}" \
     > "$out/configure.log" 2>&1 || { tail -30 "$out/configure.log"; return 1; }
   ninja -C "$build" -k 0 heatkv_model model_gpu_test heatkv_company_check \
-    heatkv_bench_gpu heatkv_parity > "$out/build.log" 2>&1 && return
+    heatkv_bench_gpu heatkv_bench_attention heatkv_parity \
+    > "$out/build.log" 2>&1 && return
   grep -E "error|undefined reference|FAILED" "$out/build.log" | head -60
   return 1
 }
@@ -166,6 +168,11 @@ bench() {
 do_bench() {
   bench infinity-2b bench-gpu.json \
     ${profile:+--profile "$out/kernels.json"}
+}
+
+do_attention() {
+  "$run/heatkv_bench_attention" --model models/infinity-2b \
+    --output "$out/bench-attention.json"
 }
 
 do_8b() { bench infinity-8b bench-gpu-8b.json --most_images 4 --repeats 3; }
@@ -199,6 +206,7 @@ stage build do_build
 stage tests do_tests
 stage company do_company
 stage bench do_bench
+stage attention do_attention
 stage references do_references
 stage server do_server
 stage parity do_parity

@@ -2,7 +2,7 @@
 
     third_party/python/bin/python tools/load_check.py --bin build/bin
 
-Starts a server whose pool holds about six images that prune nothing, and sends
+Starts a server whose pools hold about six images that prune nothing, and sends
 it the same seeded list of mixed requests twice: one by one, and all at once
 while some clients cancel and some read slowly.  Then counts
 
@@ -102,6 +102,11 @@ def read_metrics(server):
 
 def total(metrics, name, part=""):
     return sum(v for labels, v in metrics.get(name, {}).items() if part in labels)
+
+
+def pools(metrics):
+    """How many pools, one a device, a server has."""
+    return len(metrics["heatkv_kv_pool_limit_bytes"])
 
 
 class Sampler:
@@ -276,7 +281,10 @@ def mebibytes(count):
 def check(flags, server, capabilities, pool_bytes):
     requests = mixed_requests(flags.requests, capabilities)
     images = sum(request["n"] for request in requests)
-    print(f"{len(requests)} requests, {images} images, pool {mebibytes(pool_bytes)}")
+    print(
+        f"{len(requests)} requests, {images} images, "
+        f"pool {mebibytes(pool_bytes)} a device"
+    )
     with Sampler(server) as sampler:
         alone, alone_records = bench(
             flags, server, "one by one", requests, "--concurrency=1"
@@ -303,6 +311,8 @@ def check(flags, server, capabilities, pool_bytes):
 
     compared = len(images_of(loaded_records))
     high_water = loaded["pool"]["high_water_bytes"]
+    devices = pools(after)
+    all_pools = devices * pool_bytes
     print("--- check")
     print(
         f"one by one {alone['result']['wall_seconds']:.1f} s, all at once "
@@ -311,16 +321,16 @@ def check(flags, server, capabilities, pool_bytes):
         f"{loaded['result']['slow']} slow readers"
     )
     print(
-        f"pool: {mebibytes(high_water)} of {mebibytes(pool_bytes)} at most; peaks "
+        f"pool: {mebibytes(high_water)} of {mebibytes(all_pools)} at most; peaks "
         f"that added up to {mebibytes(sampler.most_planned)}, up to "
         f"{sampler.most_running:.0f} images in the making and "
         f"{sampler.most_waiting:.0f} requests waiting ({sampler.samples} samples)"
     )
     release = release_quantiles(before, after)
     print_release(release)
-    if high_water > pool_bytes:
-        print(f"the pool held {high_water - pool_bytes} bytes more than it has")
-        plan_error = max(plan_error, high_water - pool_bytes)
+    if high_water > all_pools:
+        print(f"the pool held {high_water - all_pools} bytes more than it has")
+        plan_error = max(plan_error, high_water - all_pools)
     if flags.json:
         figures = {
             "benchmark": "load-check",
@@ -328,6 +338,7 @@ def check(flags, server, capabilities, pool_bytes):
             "server": loaded["server"]["server_version"],
             "model": loaded["server"]["models"][0]["name"],
             "policy": flags.policy,
+            "devices": devices,
             "requests": len(requests),
             "cancelled": loaded["result"]["cancelled"],
             "slow_readers": loaded["result"]["slow"],
@@ -356,6 +367,10 @@ def main():
     parser.add_argument("--server", default="heatkv_server", help="program in --bin")
     parser.add_argument("--out", type=pathlib.Path, default=ROOT / "out/load-check")
     parser.add_argument("--model", type=pathlib.Path, default=ROOT / "models/default")
+    parser.add_argument("--device", default="", help="as the server's --device")
+    parser.add_argument(
+        "--server_flag", action="append", default=[], help="one more for the server"
+    )
     parser.add_argument("--requests", type=int, default=64)
     parser.add_argument("--policy", choices=["latency", "preview"], default="latency")
     parser.add_argument("--cancel_share", type=float, default=0.2)
@@ -368,21 +383,24 @@ def main():
         if not (flags.bin / program).is_file():
             fail(f"{flags.bin / program} is not built: run make build")
     flags.out.mkdir(parents=True, exist_ok=True)
-    model = f"--model={flags.model.resolve()}"
+    lasting = [f"--model={flags.model.resolve()}", *flags.server_flag]
+    if flags.device:
+        lasting.append(f"--device={flags.device}")
 
     def start(*arguments):
         return LocalServer(
-            flags.bin, [model, *arguments], START_SECONDS, flags.server
+            flags.bin, [*lasting, *arguments], START_SECONDS, flags.server
         )
 
     with start() as server:
         capabilities = read_capabilities(flags.bin, server)
+        devices = pools(read_metrics(server))
     largest = max(
         int(cost["peak_bytes_guided"])
         for size in capabilities["models"][0]["sizes"]
         for cost in size["tiers"]
     )
-    pool_bytes = POOL_IMAGES * largest
+    pool_bytes = POOL_IMAGES * largest // devices
     config = configuration(flags.out, pool_bytes, flags)
     with start(f"--config={config}") as server:
         good = check(flags, server, capabilities, pool_bytes)

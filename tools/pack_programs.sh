@@ -32,7 +32,8 @@ while [ $# -gt 0 ]; do
   esac
 done
 readonly PROGRAMS=(bin/heatkv_server bin/heatkv bin/heatkv_parity
-  bin/heatkv_bench_gpu bin/heatkv_company_check tests/model_gpu_test)
+  bin/heatkv_bench_gpu bin/heatkv_bench_attention bin/heatkv_company_check
+  tests/model_gpu_test)
 # What the other machine has: the C and C++ run time, torch and CUDA.
 readonly THEIRS='^(ld-linux|linux-vdso|lib(c|m|dl|rt|util|pthread|stdc\+\+|gcc_s|gomp|torch.*|c10.*|cuda.*|cu[a-z]+|nv.*|nccl))[.-]'
 

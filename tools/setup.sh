@@ -2,17 +2,19 @@
 # Installs what this machine still lacks to build, test and run HeatKV Server:
 # Debian packages, LibTorch (shared libraries and headers out of the pinned PyPI
 # wheels, into third_party/libtorch), the Python packages of the tests (into
-# third_party/python) and, when asked, NVIDIA's compiler (into third_party/cuda).
+# third_party/python) and, when asked, NVIDIA's compiler (into third_party/cuda) and
+# FlashInfer's headers (into third_party/flashinfer).
 # Safe to interrupt and to run again: every step checks what is there first, and
 # every folder appears only when it is complete.
 #
 #   tools/setup.sh                  everything this machine can use
-#   tools/setup.sh --cuda           also LibTorch's GPU half, where no GPU is, and
-#                                   the compiler, unless the machine has one: to
-#                                   build for machines with a GPU (2 GB more)
-#   tools/setup.sh --cuda-compile   also the compiler alone (0.1 GB more), so that
-#                                   all machines compile with the same: to
-#                                   compile and link for a GPU, not to run
+#   tools/setup.sh --cuda           also LibTorch's GPU half, where no GPU is,
+#                                   FlashInfer, and the compiler, unless the
+#                                   machine has one: to build for machines with a
+#                                   GPU (2 GB more)
+#   tools/setup.sh --cuda-compile   also FlashInfer and the compiler alone (0.1 GB
+#                                   more), so that all machines compile with the
+#                                   same: to compile and link for a GPU, not to run
 #   tools/setup.sh --check          only say what is missing; exit 1 if anything
 #                                   is
 set -euo pipefail
@@ -23,9 +25,11 @@ readonly PACKAGES=tools/debian-packages.txt
 readonly LIBTORCH=tools/libtorch.txt
 readonly LIBTORCH_CUDA=tools/libtorch-cuda.txt
 readonly CUDA_COMPILER=tools/cuda-compiler.txt
+readonly FLASHINFER=tools/flashinfer.txt
 readonly PYTHON_REQUIREMENTS=tools/python-requirements.txt
 readonly LIBTORCH_DIR=third_party/libtorch
 readonly CUDA_DIR=third_party/cuda
+readonly FLASHINFER_DIR=third_party/flashinfer
 readonly PYTHON_DIR=third_party/python
 
 check_only=false
@@ -113,6 +117,9 @@ $cuda_compile && ! [ -e "$LIBTORCH_DIR/torch/link-only/libtorch_cuda.so" ] &&
 need_compiler=false
 { $cuda_compile || { $cuda && ! has_nvcc; }; } &&
   ! is_current "$CUDA_DIR" "$CUDA_COMPILER" && need_compiler=true
+need_flashinfer=false
+{ $cuda || $cuda_compile; } && ! is_current "$FLASHINFER_DIR" "$FLASHINFER" &&
+  need_flashinfer=true
 need_python=true
 is_current "$PYTHON_DIR" "$PYTHON_REQUIREMENTS" && need_python=false
 
@@ -121,7 +128,9 @@ if $check_only; then
   $need_libtorch && say "missing: LibTorch in $LIBTORCH_DIR"
   $need_python && say "missing: Python packages in $PYTHON_DIR"
   $need_compiler && say "missing: NVIDIA's compiler in $CUDA_DIR"
-  if [ -n "$packages" ] || $need_libtorch || $need_python || $need_compiler; then
+  $need_flashinfer && say "missing: FlashInfer in $FLASHINFER_DIR"
+  if [ -n "$packages" ] || $need_libtorch || $need_python || $need_compiler ||
+    $need_flashinfer; then
     exit 1
   fi
   say "nothing is missing"
@@ -185,6 +194,23 @@ if $need_compiler; then
   mv "$work/cuda" "$CUDA_DIR"
   rm -rf "$work"
   say "NVIDIA's compiler is in $CUDA_DIR: $(du -sm "$CUDA_DIR" | cut -f 1) MB"
+fi
+
+if $need_flashinfer; then
+  say "downloading FlashInfer" \
+    "$(sed -n 's/^flashinfer-python==\([^ ]*\).*/\1/p' "$FLASHINFER") (10 MB)"
+  work=third_party/.flashinfer-partial
+  rm -rf "$work"
+  mkdir -p "$work/wheels"
+  download_wheels "$work/wheels" "$FLASHINFER" ||
+    fail "FlashInfer could not be downloaded from the Python package index; the" \
+      "network (or the index that pip is set to) is needed once"
+  python3 tools/unpack_flashinfer.py "$work/wheels" "$work/flashinfer"
+  stamp_of "$FLASHINFER" > "$work/flashinfer/.stamp"
+  rm -rf "$FLASHINFER_DIR"
+  mv "$work/flashinfer" "$FLASHINFER_DIR"
+  rm -rf "$work"
+  say "FlashInfer is in $FLASHINFER_DIR: $(du -sm "$FLASHINFER_DIR" | cut -f 1) MB"
 fi
 
 if $need_python; then

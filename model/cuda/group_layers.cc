@@ -2,12 +2,16 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <cmath>
+#include <memory>
+#include <utility>
 #include <vector>
 
 #include "base/check.h"
 #include "cache/geometry.h"
 #include "model/cuda/kernel_calls.h"
+#include "model/cuda/staged_attention.h"
 #include "model/infinity/modulated_norm.h"
 #include "model/kernels/residual_norm.h"
 #include "model/kernels/rotate_scatter.h"
@@ -18,6 +22,20 @@ namespace {
 
 // Order in the files.
 enum Modulation { kGamma1, kGamma2, kScale1, kScale2, kShift1, kShift2 };
+
+// Up to so many rows, the weights that the products behind an attention read
+// are fetched into the L2 cache during it.  With more rows the products take
+// longer than the weights, and the cache has better to hold.
+constexpr std::int64_t kFewRows = 512;
+// Bytes of one weight: the cache holds a few tens of MB.
+constexpr std::int64_t kMostAhead = 16 << 20;
+
+kernels::CacheAhead Ahead(const Linear& linear) {
+  const at::Tensor& weight = linear.weight;
+  return {
+      .begin = weight.const_data_ptr(),
+      .bytes = std::min<std::int64_t>(kMostAhead, weight.nbytes()) / 16 * 16};
+}
 
 // The residual stream of a group and what has still to be added to it.
 class Stream {
@@ -50,8 +68,13 @@ class Stream {
     work_.shift = Part(block, shift);
     return Run(at::kBFloat16);
   }
-  // ... with the block's own weight and bias, ...
-  at::Tensor CrossNorm(const Block& block) {
+  // ... with the block's own weight and bias, while `stores` are stored, ...
+  at::Tensor CrossNorm(const Block& block, const kernels::SpanCopy& stores) {
+    work_.stores = stores;
+    if (x_.size(0) * x_.size(1) <= kFewRows) {
+      work_.ahead[0] = Ahead(block.cross_attention().projection());
+      work_.ahead[1] = Ahead(block.feed_forward().widen());
+    }
     work_.offset = 0;
     work_.scale = {.layer = block.cross_norm_weight().const_data_ptr<float>()};
     work_.shift = {.layer = block.cross_norm_bias().const_data_ptr<float>()};
@@ -83,6 +106,8 @@ class Stream {
     work_.out_float =
         dtype == at::kFloat ? out.mutable_data_ptr<float>() : nullptr;
     kernels::Launch(work_, CurrentStream());
+    work_.stores = {};
+    work_.ahead[0] = work_.ahead[1] = {};
     added_.reset();
     return out;
   }
@@ -100,63 +125,64 @@ class Staging {
   Staging(const StepTables& tables, const TransformerSpec& spec,
           std::int64_t rows, std::int64_t tokens, const at::Tensor& rotations,
           std::int64_t staging_rows, std::int64_t most_keys,
-          KeyValueArena& arena)
+          AttentionChoice choice, KeyValueArena& arena)
       : tables_(tables),
         heads_(spec.heads),
         head_width_(spec.head_width()),
         rows_(rows),
         tokens_(tokens),
         rotations_(rotations),
-        most_keys_(most_keys),
         arena_(arena),
-        query_begin_(tables.query_begin()) {
-    const auto options =
-        at::TensorOptions(at::kBFloat16).device(rotations.device());
-    keys_ = at::empty({staging_rows, 1, head_width_}, options);
-    values_ = at::empty_like(keys_);
-    queries_ = at::empty({rows * heads_ * tokens, 1, head_width_}, options);
-  }
+        keys_(at::empty(
+            {std::max<std::int64_t>(2, staging_rows), 1, head_width_},
+            at::TensorOptions(at::kBFloat16).device(rotations.device()))),
+        values_(at::empty_like(keys_)),
+        attention_(StagedAttention::Create(choice, tables,
+                                           {.rows = rows,
+                                            .heads = heads_,
+                                            .tokens = tokens,
+                                            .most_keys = most_keys},
+                                           keys_, values_)) {}
 
   // product bf16 [rows * tokens, 3 * width] -> [rows * tokens, width].
-  at::Tensor Attend(int layer, const SelfAttention& attention,
-                    const at::Tensor& product) {
+  at::Tensor Attend(int layer, const Block& block, const at::Tensor& product) {
+    const SelfAttention& attention = block.self_attention();
     kernels::RotateScatter rotate;
     rotate.product = product.const_data_ptr();
     rotate.query_scale = attention.query_scale().const_data_ptr<float>();
     rotate.rotations = rotations_.const_data_ptr<float>();
     rotate.current = tables_.current(layer);
-    rotate.queries = queries_.mutable_data_ptr();
+    rotate.queries = attention_->queries().mutable_data_ptr();
+    rotate.queries_by_token = attention_->queries_by_token();
     rotate.keys = keys_.mutable_data_ptr();
     rotate.values = values_.mutable_data_ptr();
     rotate.rows = static_cast<int>(rows_);
     rotate.tokens = static_cast<int>(tokens_);
     rotate.heads = static_cast<int>(heads_);
     rotate.head_width = static_cast<int>(head_width_);
+    rotate.prefixes = Copy(tables_.prefixes(layer));
+    if (rows_ * tokens_ <= kFewRows) {
+      rotate.ahead[0] = Ahead(attention.projection());
+      rotate.ahead[1] = Ahead(block.cross_attention().query());
+    }
     kernels::Launch(rotate, CurrentStream());
-    // All prefixes of a layer are read before any of its survivors is written
-    // (cache/step_plan.h).
-    Copy(tables_.prefixes(layer), /*to_arena=*/false);
-    Copy(tables_.stores(layer), /*to_arena=*/true);
-    const at::Tensor attended = VarlenAttention(
-        queries_, keys_, values_, query_begin_, tables_.key_begin(layer),
-        /*key_tokens=*/{}, tokens_, most_keys_, /*scale=*/1.0);
-    return attended.view({rows_, heads_, tokens_, head_width_})
-        .transpose(1, 2)
-        .reshape({rows_ * tokens_, heads_ * head_width_});
+    return attention_->Attend(layer);
   }
 
+  // What of the layer is to be stored between its Attend and the next one's:
+  // not before, because all prefixes of a layer are read before any of its
+  // survivors is written (cache/step_plan.h), and not later, because the next
+  // layer's keys and values take the place of this one's.
+  kernels::SpanCopy Stores(int layer) { return Copy(tables_.stores(layer)); }
+
  private:
-  void Copy(const kernels::SpanList* list, bool to_arena) {
-    kernels::SpanCopy copy;
-    copy.table = tables_.table();
-    copy.list = list;
+  kernels::SpanCopy Copy(kernels::SpanCopy copy) {
     copy.arena = arena_.mutable_blocks().mutable_data_ptr();
     copy.keys = keys_.mutable_data_ptr();
     copy.values = values_.mutable_data_ptr();
     copy.block_tokens = cache::kBlockTokens;
     copy.head_width = static_cast<int>(head_width_);
-    copy.to_arena = to_arena;
-    kernels::Launch(copy, CurrentStream());
+    return copy;
   }
 
   const StepTables& tables_;
@@ -165,12 +191,10 @@ class Staging {
   std::int64_t rows_;
   std::int64_t tokens_;
   at::Tensor rotations_;
-  std::int64_t most_keys_;
   KeyValueArena& arena_;
-  at::Tensor query_begin_;
   at::Tensor keys_;
   at::Tensor values_;
-  at::Tensor queries_;
+  std::unique_ptr<StagedAttention> attention_;
 };
 
 }  // namespace
@@ -179,7 +203,7 @@ at::Tensor GroupLogits(const InfinityTransformer& transformer, int scale,
                        at::Tensor x, const GroupTexts& texts,
                        const at::Tensor& rotations, const StepTables& tables,
                        std::int64_t staging_rows, std::int64_t most_keys,
-                       KeyValueArena& arena) {
+                       AttentionChoice attention, KeyValueArena& arena) {
   const TransformerSpec& spec = transformer.spec();
   const std::int64_t rows = x.size(0);
   const std::int64_t tokens = x.size(1);
@@ -193,21 +217,21 @@ at::Tensor GroupLogits(const InfinityTransformer& transformer, int scale,
   const double text_scale =
       1 / std::sqrt(static_cast<double>(spec.head_width()));
   Staging staging(tables, spec, rows, tokens, rotations, staging_rows,
-                  most_keys, arena);
+                  most_keys, attention, arena);
   Stream stream(std::move(x), texts);
 
   const std::vector<Block>& blocks = transformer.blocks();
-  for (std::size_t layer = 0; layer < blocks.size(); ++layer) {
+  for (int layer = 0; layer < static_cast<int>(blocks.size()); ++layer) {
     const Block& block = blocks[layer];
     const SelfAttention& self = block.self_attention();
     const at::Tensor attended = staging.Attend(
-        static_cast<int>(layer), self,
+        layer, block,
         self.queries_keys_values()(stream.Norm(block, kScale1, kShift1)));
     stream.Add(self.projection()(attended), block, kGamma1);
 
     const CrossAttention& cross = block.cross_attention();
     const at::Tensor queries =
-        cross.query()(stream.CrossNorm(block))
+        cross.query()(stream.CrossNorm(block, staging.Stores(layer)))
             .view({rows * tokens, spec.heads, spec.head_width()});
     const at::Tensor text = texts.keys_values[layer];
     stream.Add(cross.projection()(

@@ -10,6 +10,7 @@
 
 #include <cstdint>
 
+#include "model/cuda/attention_choice.h"
 #include "model/cuda/group_texts.h"
 #include "model/cuda/step_tables.h"
 #include "model/infinity/key_value_arena.h"
@@ -27,7 +28,7 @@ at::Tensor GroupLogits(const InfinityTransformer& transformer, int scale,
                        at::Tensor x, const GroupTexts& texts,
                        const at::Tensor& rotations, const StepTables& tables,
                        std::int64_t staging_rows, std::int64_t most_keys,
-                       KeyValueArena& arena);
+                       AttentionChoice attention, KeyValueArena& arena);
 
 }  // namespace heatkv::model
 

@@ -94,6 +94,7 @@ at::Tensor GroupStep::Logits(std::span<const GroupMember> members, int capacity,
   const cache::Grid& grid = first.options().grids[scale];
   const cache::Grid& rope_grid = first.options().rope_grid;
   const int branches = first.branches();
+  const bool is_last = scale + 1 == first.num_scales();
   std::vector<std::int64_t> earlier;  // tokens
   std::int64_t tokens_so_far = grid.tokens();
   for (int s = 0; s < scale; ++s) {
@@ -105,10 +106,12 @@ at::Tensor GroupStep::Logits(std::span<const GroupMember> members, int capacity,
                                 .branches = branches,
                                 .layers = slots.plans[0]->layers,
                                 .heads = slots.plans[0]->heads,
-                                .tokens = grid.tokens()});
+                                .tokens = grid.tokens(),
+                                .earlier = earlier,
+                                .is_last = is_last});
   const std::int64_t values = layout.Values(slots.plans);
   // Room for whatever a schedule may keep, so that it need not grow later.
-  const std::int64_t room = std::max(values, layout.MostValues(earlier));
+  const std::int64_t room = layout.MostValues();
   uploads_.Reserve(room);
   if (!recorder_.has_value()) recorder_.emplace();
   const at::Tensor rotations = Rotations(grid, rope_grid);
@@ -116,7 +119,7 @@ at::Tensor GroupStep::Logits(std::span<const GroupMember> members, int capacity,
                            const StepTables& tables,
                            std::int64_t staging_rows) {
     return GroupLogits(*transformer_, scale, x, group, rotations, tables,
-                       staging_rows, tokens_so_far, arena)
+                       staging_rows, tokens_so_far, attention_, arena)
         .view({capacity, branches, grid.tokens(), -1});
   };
   // Rows of staging that the largest layer takes.
@@ -142,7 +145,7 @@ at::Tensor GroupStep::Logits(std::span<const GroupMember> members, int capacity,
   }
   std::unique_ptr<RecordedStep>& recorded =
       recorded_[{grid.height, grid.width, rope_grid.height, rope_grid.width,
-                 scale, tokens_so_far, branches, capacity}];
+                 scale, tokens_so_far, is_last, branches, capacity}];
   if (recorded == nullptr || !recorded->Fits(texts, values)) {
     recorded.reset();
     recorded = std::make_unique<RecordedStep>(

@@ -30,6 +30,7 @@
 
 #include "absl/status/status.h"
 #include "cache/step_plan.h"
+#include "model/cuda/attention_choice.h"
 #include "model/cuda/recorded_step.h"
 #include "model/cuda/upload_buffers.h"
 #include "model/infinity/image_in_flight.h"
@@ -55,6 +56,9 @@ class GroupStep {
   // Steps of at most this many rows are recorded when they first come and then
   // replayed.  0: none.
   void set_recorded_rows(std::int64_t rows) { recorded_rows_ = rows; }
+
+  // Before the first step.  REQUIRES: it runs here (staged_attention.h).
+  void set_attention(AttentionChoice choice) { attention_ = choice; }
 
   // OK if the kernels take a model of this shape, else InvalidArgument.
   static absl::Status CheckShape(const TransformerSpec& spec);
@@ -89,14 +93,16 @@ class GroupStep {
   const InfinityTransformer* transformer_;
   std::map<std::array<int, 4>, at::Tensor> rotations_;  // of every grid seen
   std::int64_t recorded_rows_ = 2048;
+  AttentionChoice attention_ = AttentionChoice::kFastest;
   UploadBuffers uploads_;
   // The device's from AskForVerdict until `judged_` has happened, else the
   // host's: int32 [members or more], page-locked.
   at::Tensor verdict_;
   c10::cuda::CUDAEvent judged_;
   std::optional<Recorder> recorder_;
-  // By grid, grid of positions, scale, tokens up to it, branches and capacity.
-  std::map<std::array<std::int64_t, 8>, std::unique_ptr<RecordedStep>>
+  // By grid, grid of positions, scale, tokens up to it, whether it is the last,
+  // branches and capacity.
+  std::map<std::array<std::int64_t, 9>, std::unique_ptr<RecordedStep>>
       recorded_;
 };
 

@@ -21,11 +21,10 @@ static_assert(sizeof(kernels::SpanList) == kListValues * sizeof(std::int32_t));
 // Lists are read as pairs.
 std::int64_t Even(std::int64_t size) { return (size + 1) / 2 * 2; }
 
-// No fewer spans than the tokens of one scale in one sequence can have: whole
-// blocks, and a run or remainder may begin and end within one
-// (cache/head_blocks.h).
+// No fewer spans than the tokens of one scale in one sequence can have: those
+// of a run that begins at the last slot of a block (cache/head_blocks.h).
 std::int64_t MostSpans(std::int64_t tokens) {
-  return tokens / kBlockTokens + 2;
+  return (tokens - 1 + kBlockTokens - 1) / kBlockTokens + 1;
 }
 
 // Spans of one layer of a plan, of all its rows.
@@ -68,11 +67,21 @@ std::int64_t StepTableLayout::Values(
   return spans() + kSpanValues * static_cast<std::int64_t>(all);
 }
 
-std::int64_t StepTableLayout::MostValues(
-    std::span<const std::int64_t> earlier) const {
-  std::int64_t of_sequence = MostSpans(shape_.tokens);
-  for (const std::int64_t tokens : earlier) of_sequence += MostSpans(tokens);
-  return spans() + kSpanValues * shape_.layers * sequences_ * of_sequence;
+std::int64_t StepTableLayout::MostPrefixSpans() const {
+  std::int64_t of_sequence = 0;
+  for (const std::int64_t tokens : shape_.earlier) {
+    of_sequence += MostSpans(tokens);
+  }
+  return sequences_ * of_sequence;
+}
+
+std::int64_t StepTableLayout::MostStoreSpans() const {
+  return shape_.is_last ? 0 : sequences_ * MostSpans(shape_.tokens);
+}
+
+std::int64_t StepTableLayout::MostValues() const {
+  return spans() +
+         kSpanValues * shape_.layers * (MostPrefixSpans() + MostStoreSpans());
 }
 
 std::int64_t StepTableLayout::Write(std::span<const StepPlan* const> plans,
@@ -104,6 +113,8 @@ std::int64_t StepTableLayout::Write(std::span<const StepPlan* const> plans,
   const int plan_rows = shape_.branches * shape_.heads;
   const auto empty_rows =
       static_cast<std::int64_t>((shape_.capacity - plans.size()) * plan_rows);
+  const std::int64_t most_prefixes = MostPrefixSpans();
+  const std::int64_t most_stores = MostStoreSpans();
   std::int64_t most = 0;
   std::int64_t spans_begin = spans();
   for (int layer = 0; layer < shape_.layers; ++layer) {
@@ -113,6 +124,8 @@ std::int64_t StepTableLayout::Write(std::span<const StepPlan* const> plans,
       prefixes += LayerSpans(*plan, plan->prefix_begin, layer);
       stores += LayerSpans(*plan, plan->store_begin, layer);
     }
+    HEATKV_CHECK_LE(prefixes, most_prefixes) << "layer " << layer;
+    HEATKV_CHECK_LE(stores, most_stores) << "layer " << layer;
     std::int32_t* list = table + lists(layer);
     std::int32_t* prefix = table + spans_begin;
     list[0] = static_cast<std::int32_t>(spans_begin);

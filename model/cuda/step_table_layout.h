@@ -35,7 +35,9 @@ struct GroupShape {
   int branches = 0;
   int layers = 0;
   int heads = 0;
-  std::int64_t tokens = 0;  // of the scale
+  std::int64_t tokens = 0;                 // of the scale
+  std::vector<std::int64_t> earlier = {};  // of the scales before
+  bool is_last = false;  // nothing of the scale is ever stored
 };
 
 // Places in the table of a shape.
@@ -67,17 +69,22 @@ class StepTableLayout {
   }
   std::int64_t spans() const { return lists(shape_.layers); }
 
+  // Spans of one layer's prefixes and survivors that no table of the shape
+  // exceeds, whatever the schedules keep.  None where there is nothing to copy:
+  // no prefixes at the first scale, no survivors at the last.
+  std::int64_t MostPrefixSpans() const;
+  std::int64_t MostStoreSpans() const;
+
   // Size of the table of these plans.
   std::int64_t Values(std::span<const cache::StepPlan* const> plans) const;
 
-  // Size that no table of the shape exceeds, whatever the schedules keep, if
-  // `earlier` are the tokens of the scales before.
-  std::int64_t MostValues(std::span<const std::int64_t> earlier) const;
+  // Size that no table of the shape exceeds.
+  std::int64_t MostValues() const;
 
   // Writes it; `values` has at least that size.  Returns the rows of staging
   // that the largest layer takes.  REQUIRES: 1 <= plans.size() <= capacity; the
-  // plans have the shape; a row of a plan stores all tokens or none; texts has
-  // rows().
+  // plans have the shape, and no more spans than it says; a row of a plan
+  // stores all tokens or none; texts has rows().
   std::int64_t Write(std::span<const cache::StepPlan* const> plans,
                      std::span<const TextRange> texts,
                      std::span<std::int32_t> values) const;

@@ -44,13 +44,21 @@ const std::int32_t* StepTables::current(int layer) const {
   return table() + layout_.current(layer);
 }
 
-const kernels::SpanList* StepTables::prefixes(int layer) const {
+const kernels::SpanList* StepTables::lists(int layer) const {
   return reinterpret_cast<const kernels::SpanList*>(table() +
                                                     layout_.lists(layer));
 }
 
-const kernels::SpanList* StepTables::stores(int layer) const {
-  return prefixes(layer) + 1;
+kernels::SpanCopy StepTables::prefixes(int layer) const {
+  return {.table = table(),
+          .list = lists(layer),
+          .most_spans = static_cast<int>(layout_.MostPrefixSpans())};
+}
+
+kernels::SpanCopy StepTables::stores(int layer) const {
+  return {.table = table(),
+          .list = lists(layer) + 1,
+          .most_spans = static_cast<int>(layout_.MostStoreSpans())};
 }
 
 }  // namespace heatkv::model

@@ -30,19 +30,26 @@ class StepTables {
   at::Tensor text_tokens() const;
 
   std::int64_t sequences() const { return layout_.sequences(); }
+  int layers() const { return layout_.shape().layers; }
+  // How many values a layer's tables lie behind the same ones of the layer
+  // before.
+  std::int64_t layer_stride() const {
+    return layout_.lists(1) - layout_.lists(0);
+  }
 
   // Of a layer: int32 [sequences + 1], where each sequence begins in staging,
   // and (on the GPU) the row at which its current scale does.
   at::Tensor key_begin(int layer) const;
   const std::int32_t* current(int layer) const;
-  // Kept prefixes (arena to staging) and survivors (staging to arena), on the
-  // GPU; they lie in table().
-  const kernels::SpanList* prefixes(int layer) const;
-  const kernels::SpanList* stores(int layer) const;
-  const std::int32_t* table() const;
+  // Kept prefixes (arena to staging) and survivors (staging to arena): what a
+  // copy of them has to know of the table.
+  kernels::SpanCopy prefixes(int layer) const;
+  kernels::SpanCopy stores(int layer) const;
 
  private:
   at::Tensor Part(std::int64_t begin, std::int64_t size) const;
+  const std::int32_t* table() const;
+  const kernels::SpanList* lists(int layer) const;
 
   StepTableLayout layout_;
   at::Tensor table_;

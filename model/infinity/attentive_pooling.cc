@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <optional>
 #include <string>
 
 #include "absl/strings/str_cat.h"
@@ -35,14 +36,19 @@ AttentivePooling AttentivePooling::Take(WeightStore& weights, int text_width,
   return pooling;
 }
 
-at::Tensor AttentivePooling::Pool(const at::Tensor& text) const {
+at::Tensor AttentivePooling::Pool(const at::Tensor& text,
+                                  const at::Tensor& token_bias) const {
   const std::int64_t heads = query_.size(1);
   const std::int64_t head_width = query_.size(3);
   const at::Tensor both = keys_and_values_(text)
                               .view({text.size(0), 2, heads, head_width})
                               .permute({1, 2, 0, 3});  // [2, heads, tokens, c]
+  std::optional<at::Tensor> mask;
+  if (token_bias.defined()) {
+    mask = token_bias.expand({1, heads, 1, text.size(0)});
+  }
   const at::Tensor pooled = at::scaled_dot_product_attention(
-      query_, both.slice(0, 0, 1), both.slice(0, 1, 2));
+      query_, both.slice(0, 0, 1), both.slice(0, 1, 2), mask);
   return projection_(pooled.reshape({1, heads * head_width}));
 }
 

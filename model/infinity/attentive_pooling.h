@@ -17,8 +17,10 @@ class AttentivePooling {
   // Takes text_proj_for_sos.*; the number of heads is read off mat_q.
   static AttentivePooling Take(WeightStore& weights, int text_width, int width);
 
-  // text [tokens, text_width], normalised -> [1, width].
-  at::Tensor Pool(const at::Tensor& text) const;
+  // text [tokens, text_width], normalised -> [1, width].  `token_bias`, if
+  // defined, is float32 [tokens]: minus infinity hides a token, zero does not.
+  at::Tensor Pool(const at::Tensor& text,
+                  const at::Tensor& token_bias = {}) const;
 
  private:
   at::Tensor query_;        // [1, heads, 1, head width]

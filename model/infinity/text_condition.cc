@@ -49,10 +49,11 @@ at::Tensor TextProjection::CrossRows(const at::Tensor& normalised) const {
   return cross_out_(at::gelu(cross_in_(normalised), "tanh"));
 }
 
-TextCondition TextProjection::Condition(const at::Tensor& normalised) const {
+TextCondition TextProjection::Condition(const at::Tensor& normalised,
+                                        const at::Tensor& token_bias) const {
   TextCondition condition;
   condition.tokens = static_cast<int>(normalised.size(0));
-  condition.pooled = pooling_.Pool(normalised);
+  condition.pooled = pooling_.Pool(normalised, token_bias);
   const at::Tensor activated = at::silu(condition.pooled);
   const std::int64_t width = activated.size(1);
   condition.block_modulation =

@@ -43,8 +43,10 @@ class TextProjection {
   // What cross-attention sees of normalised text: [tokens, width].
   at::Tensor CrossRows(const at::Tensor& normalised) const;
 
-  // Pooled text and its modulations.  `layers` stays empty.
-  TextCondition Condition(const at::Tensor& normalised) const;
+  // Pooled text and its modulations.  `layers` stays empty.  `token_bias` as
+  // AttentivePooling has it.
+  TextCondition Condition(const at::Tensor& normalised,
+                          const at::Tensor& token_bias = {}) const;
 
  private:
   at::Tensor norm_weight_;

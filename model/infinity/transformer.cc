@@ -62,20 +62,20 @@ absl::StatusOr<std::unique_ptr<InfinityTransformer>> InfinityTransformer::Load(
   model->head_ = Linear::Take(weights, "head", 2 * bits, width);
   RETURN_IF_ERROR(weights.Finish());
   const at::Tensor unconditional =
-      model->text_.Normalise(model->unconditional_);
+      model->text_.CrossRows(model->text_.Normalise(model->unconditional_));
   if (model->device().is_cpu()) {
     model->unconditional_rows_ = model->ProjectText(unconditional);
   } else {
     model->JoinTextProducts();
-    model->unconditional_packed_ = model->ProjectPacked(unconditional);
+    model->unconditional_packed_ =
+        model->ProjectPacked(unconditional, spec.text_max_length);
     model->unconditional_rows_ = LayersOf(model->unconditional_packed_);
   }
   return model;
 }
 
 std::vector<TextKeysValues> InfinityTransformer::ProjectText(
-    const at::Tensor& normalised) const {
-  const at::Tensor rows = text_.CrossRows(normalised);
+    const at::Tensor& rows) const {
   std::vector<TextKeysValues> layers;
   for (const Block& block : blocks_) layers.push_back(block.ProjectText(rows));
   return layers;
@@ -98,26 +98,40 @@ void InfinityTransformer::JoinTextProducts() {
   }
 }
 
-at::Tensor InfinityTransformer::ProjectPacked(
-    const at::Tensor& normalised) const {
-  return text_products_(text_.CrossRows(normalised))
-      .view(
-          {normalised.size(0), spec_.depth, 2, spec_.heads, spec_.head_width()})
+at::Tensor InfinityTransformer::ProjectPacked(const at::Tensor& rows,
+                                              int tokens) const {
+  return text_products_(rows)
+      .narrow(0, 0, tokens)
+      .view({tokens, spec_.depth, 2, spec_.heads, spec_.head_width()})
       .permute({1, 2, 0, 3, 4})
       .contiguous();
 }
 
 TextCondition InfinityTransformer::EncodeText(
     const at::Tensor& features) const {
+  return CompleteText(CondenseText(features, /*token_bias=*/{}),
+                      static_cast<int>(features.size(0)));
+}
+
+InfinityTransformer::TextRows InfinityTransformer::CondenseText(
+    const at::Tensor& features, const at::Tensor& token_bias) const {
   const at::Tensor normalised = text_.Normalise(features);
-  TextCondition text = text_.Condition(normalised);
+  return {.condition = text_.Condition(normalised, token_bias),
+          .rows = text_.CrossRows(normalised)};
+}
+
+TextCondition InfinityTransformer::CompleteText(TextRows text,
+                                                int tokens) const {
+  HEATKV_CHECK_LE(tokens, text.rows.size(0));
+  TextCondition condition = std::move(text.condition);
+  condition.tokens = tokens;
   if (device().is_cpu()) {
-    text.layers = ProjectText(normalised);
+    condition.layers = ProjectText(text.rows.narrow(0, 0, tokens));
   } else {
-    text.packed = ProjectPacked(normalised);
-    text.layers = LayersOf(text.packed);
+    condition.packed = ProjectPacked(text.rows, tokens);
+    condition.layers = LayersOf(condition.packed);
   }
-  return text;
+  return condition;
 }
 
 TextCondition InfinityTransformer::UnconditionalText(int tokens) const {

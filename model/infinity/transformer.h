@@ -43,6 +43,18 @@ class InfinityTransformer {
   // features [tokens, text_width], 1 <= tokens <= text_max_length.
   TextCondition EncodeText(const at::Tensor& features) const;
 
+  // The two halves of EncodeText, for texts that are padded to some rows.  The
+  // first has the same shapes for all of them; `token_bias`, float32 [rows],
+  // hides the padding (AttentivePooling).
+  struct TextRows {
+    TextCondition condition;  // without layers
+    at::Tensor rows;          // what cross-attention sees, [rows, width]
+  };
+  TextRows CondenseText(const at::Tensor& features,
+                        const at::Tensor& token_bias) const;
+  // The text of the first `tokens` rows.
+  TextCondition CompleteText(TextRows text, int tokens) const;
+
   // The unconditional text that stands beside a prompt of `tokens` tokens.
   TextCondition UnconditionalText(int tokens) const;
 
@@ -75,11 +87,12 @@ class InfinityTransformer {
 
  private:
   explicit InfinityTransformer(const TransformerSpec& spec) : spec_(spec) {}
-  // What each layer sees of a text.
-  std::vector<TextKeysValues> ProjectText(const at::Tensor& normalised) const;
+  // What each layer sees of a text, from TextProjection::CrossRows.
+  std::vector<TextKeysValues> ProjectText(const at::Tensor& rows) const;
   // On a GPU: the same for all layers at once (TextCondition::packed).
   void JoinTextProducts();
-  at::Tensor ProjectPacked(const at::Tensor& normalised) const;
+  // Of the first `tokens` rows.
+  at::Tensor ProjectPacked(const at::Tensor& rows, int tokens) const;
 
   TransformerSpec spec_;
   TextProjection text_;

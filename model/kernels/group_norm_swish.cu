@@ -2,6 +2,7 @@
 #include <cuda_runtime.h>
 
 #include <algorithm>
+#include <string>
 
 #include "model/kernels/group_norm_swish.h"
 
@@ -23,22 +24,16 @@ __device__ void Unpack(uint4 raw, float* out) {
   }
 }
 
-int Chunks(const GroupNormSwish& work) {
-  return static_cast<int>(
-      std::clamp<std::int64_t>(work.pixels / 64, 1, kMaxChunks));
-}
-
-// Sums and sums of squares of each channel over one chunk of pixels:
-// sums[chunk][2][channels].
+// One chunk of pixels a block.
 __global__ void __launch_bounds__(kThreads)
-    PartialSumsKernel(GroupNormSwish work, int chunks) {
+    PartialSumsKernel(ChannelSums work) {
   extern __shared__ float shared[];             // [lanes][2][channels]
   const int vectors = work.channels / kVector;  // at most kThreads
   const int lanes = kThreads / vectors;
   const int lane = threadIdx.x / vectors;
   const int vector = threadIdx.x % vectors;
-  const std::int64_t first = work.pixels * blockIdx.x / chunks;
-  const std::int64_t last = work.pixels * (blockIdx.x + 1) / chunks;
+  const std::int64_t first = work.pixels * blockIdx.x / work.chunks;
+  const std::int64_t last = work.pixels * (blockIdx.x + 1) / work.chunks;
   float sum[kVector] = {};
   float squares[kVector] = {};
   float bias[kVector] = {};
@@ -68,8 +63,8 @@ __global__ void __launch_bounds__(kThreads)
     }
   }
   __syncthreads();
-  float* const out = work.partial_sums +
-                     static_cast<std::int64_t>(blockIdx.x) * 2 * work.channels;
+  float* const out =
+      work.sums + static_cast<std::int64_t>(blockIdx.x) * 2 * work.channels;
   for (int i = threadIdx.x; i < 2 * work.channels; i += kThreads) {
     float total = 0;
     for (int l = 0; l < lanes; ++l) total += shared[l * 2 * work.channels + i];
@@ -77,20 +72,19 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-// Mean and inverse deviation of each group, behind the partial sums.
+// One group a block.
 __global__ void __launch_bounds__(kThreads)
-    StatisticsKernel(GroupNormSwish work, int chunks) {
+    StatisticsKernel(GroupStatistics work) {
   __shared__ double sums[kThreads];
   __shared__ double squares[kThreads];
   const int group = blockIdx.x;
   const int size = work.channels / work.groups;
   double sum = 0;
   double square = 0;
-  for (int i = threadIdx.x; i < chunks * size; i += kThreads) {
+  for (int i = threadIdx.x; i < work.chunks * size; i += kThreads) {
     const float* const chunk =
-        work.partial_sums +
-        static_cast<std::int64_t>(i / size) * 2 * work.channels + group * size +
-        i % size;
+        work.sums + static_cast<std::int64_t>(i / size) * 2 * work.channels +
+        group * size + i % size;
     sum += chunk[0];
     square += chunk[work.channels];
   }
@@ -108,9 +102,7 @@ __global__ void __launch_bounds__(kThreads)
   const double count = static_cast<double>(work.pixels) * size;
   const double mean = sums[0] / count;
   const double variance = fmax(squares[0] / count - mean * mean, 0.0);
-  float* const out = work.partial_sums +
-                     static_cast<std::int64_t>(chunks) * 2 * work.channels +
-                     2 * group;
+  float* const out = work.statistics + 2 * group;
   out[0] = static_cast<float>(mean);
   out[1] = static_cast<float>(1.0 / sqrt(variance + work.epsilon));
 }
@@ -118,18 +110,16 @@ __global__ void __launch_bounds__(kThreads)
 // In both of the following a thread has always the same channels: blocks have a
 // multiple of `vectors` threads.
 __global__ void __launch_bounds__(kThreads)
-    NormaliseKernel(GroupNormSwish work, int chunks) {
+    NormaliseKernel(NormaliseSwish work) {
   const int vectors = work.channels / kVector;
   const int size = work.channels / work.groups;
-  const float* const statistics =
-      work.partial_sums + static_cast<std::int64_t>(chunks) * 2 * work.channels;
   const int channel = threadIdx.x % vectors * kVector;
   float scale[kVector];
   float shift[kVector];
 #pragma unroll
   for (int i = 0; i < kVector; ++i) {
     const float2 group = *reinterpret_cast<const float2*>(
-        statistics + 2 * ((channel + i) / size));
+        work.statistics + 2 * ((channel + i) / size));
     const float before =
         work.input_bias == nullptr ? 0.0f : work.input_bias[channel + i];
     scale[i] = group.y * work.weight[channel + i];
@@ -194,42 +184,84 @@ int Blocks(std::int64_t total, int threads) {
       std::clamp<std::int64_t>((total + threads - 1) / threads, 1, 4096));
 }
 
+// For images of this kind, "group norm" or so being `what`.
+void CheckChannels(int channels, const char* what) {
+  if (channels % kVector == 0 && channels / kVector <= kThreads) return;
+  throw CudaError(std::string(what) + ": " + std::to_string(channels) +
+                  " channels are no multiple of 8 up to 2048");
+}
+
 }  // namespace
 
 void Launch(const BiasAdd& work, Stream stream) {
+  CheckChannels(work.channels, "bias");
   const int vectors = work.channels / kVector;
-  if (work.channels % kVector != 0 || vectors > kThreads) {
-    throw CudaError("bias: " + std::to_string(work.channels) +
-                    " channels are no multiple of 8 up to 2048");
-  }
   const int threads = Threads(vectors);
   BiasAddKernel<<<Blocks(work.pixels * vectors, threads), threads, 0, stream>>>(
       work);
   CheckLaunch("adding a bias");
 }
 
+int SumChunks(std::int64_t pixels) {
+  return static_cast<int>(std::clamp<std::int64_t>(pixels / 64, 1, kMaxChunks));
+}
+
+void Launch(const ChannelSums& work, Stream stream) {
+  CheckChannels(work.channels, "group norm");
+  const int lanes = kThreads / (work.channels / kVector);
+  const std::size_t shared = sizeof(float) * lanes * 2 * work.channels;
+  PartialSumsKernel<<<work.chunks, kThreads, shared, stream>>>(work);
+  CheckLaunch("sums of a group norm");
+}
+
+void Launch(const GroupStatistics& work, Stream stream) {
+  StatisticsKernel<<<work.groups, kThreads, 0, stream>>>(work);
+  CheckLaunch("statistics of a group norm");
+}
+
+void Launch(const NormaliseSwish& work, Stream stream) {
+  CheckChannels(work.channels, "group norm");
+  const int vectors = work.channels / kVector;
+  const int threads = Threads(vectors);
+  NormaliseKernel<<<Blocks(work.pixels * vectors, threads), threads, 0,
+                    stream>>>(work);
+  CheckLaunch("group norm");
+}
+
 std::int64_t WorkspaceFloats(const GroupNormSwish& work) {
-  return static_cast<std::int64_t>(Chunks(work)) * 2 * work.channels +
+  return static_cast<std::int64_t>(SumChunks(work.pixels)) * 2 * work.channels +
          2 * work.groups;
 }
 
 void Launch(const GroupNormSwish& work, Stream stream) {
-  const int chunks = Chunks(work);
-  const int vectors = work.channels / kVector;
-  if (work.channels % kVector != 0 || vectors > kThreads) {
-    throw CudaError("group norm: " + std::to_string(work.channels) +
-                    " channels are no multiple of 8 up to 2048");
-  }
-  const int lanes = kThreads / vectors;
-  const std::size_t shared = sizeof(float) * lanes * 2 * work.channels;
-  PartialSumsKernel<<<chunks, kThreads, shared, stream>>>(work, chunks);
-  CheckLaunch("sums of a group norm");
-  StatisticsKernel<<<work.groups, kThreads, 0, stream>>>(work, chunks);
-  CheckLaunch("statistics of a group norm");
-  const int threads = Threads(vectors);
-  NormaliseKernel<<<Blocks(work.pixels * vectors, threads), threads, 0,
-                    stream>>>(work, chunks);
-  CheckLaunch("group norm");
+  const int chunks = SumChunks(work.pixels);
+  float* const statistics =
+      work.partial_sums + static_cast<std::int64_t>(chunks) * 2 * work.channels;
+  Launch(ChannelSums{.x = work.x,
+                     .input_bias = work.input_bias,
+                     .sums = work.partial_sums,
+                     .pixels = work.pixels,
+                     .channels = work.channels,
+                     .chunks = chunks},
+         stream);
+  Launch(GroupStatistics{.sums = work.partial_sums,
+                         .statistics = statistics,
+                         .pixels = work.pixels,
+                         .chunks = chunks,
+                         .channels = work.channels,
+                         .groups = work.groups,
+                         .epsilon = work.epsilon},
+         stream);
+  Launch(NormaliseSwish{.x = work.x,
+                        .input_bias = work.input_bias,
+                        .weight = work.weight,
+                        .bias = work.bias,
+                        .statistics = statistics,
+                        .out = work.out,
+                        .pixels = work.pixels,
+                        .channels = work.channels,
+                        .groups = work.groups},
+         stream);
 }
 
 }  // namespace heatkv::kernels

@@ -1,5 +1,6 @@
 #include <cuda_runtime.h>
 
+#include "model/kernels/early_launch.cuh"
 #include "model/kernels/launch.h"
 
 namespace heatkv::kernels {
@@ -18,6 +19,21 @@ std::string Version(int version) {
 }  // namespace
 
 void CheckLaunch(const char* what) { Check(cudaGetLastError(), what); }
+
+bool HasWait(const void* kernel) {
+  cudaFuncAttributes attributes;
+  Check(cudaFuncGetAttributes(&attributes, kernel), "asking about a kernel");
+  return attributes.ptxVersion >= 90;
+}
+
+int Multiprocessors() {
+  int device = 0;
+  int count = 0;
+  Check(cudaGetDevice(&device), "asking for the device");
+  Check(cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, device),
+        "asking for the device's multiprocessors");
+  return count;
+}
 
 DeviceMemory CurrentDeviceMemory() {
   std::size_t free = 0;

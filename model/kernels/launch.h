@@ -25,6 +25,9 @@ class CudaError : public std::runtime_error {
 // Throws CudaError, naming `what`, if the last launch on this thread failed.
 void CheckLaunch(const char* what);
 
+// Streaming multiprocessors of the current device.
+int Multiprocessors();
+
 // Bytes of the current device.
 struct DeviceMemory {
   long long free = 0;

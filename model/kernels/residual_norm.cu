@@ -1,9 +1,9 @@
 #include <cuda_bf16.h>
 #include <cuda_runtime.h>
 
-#include <algorithm>
-
+#include "model/kernels/early_launch.cuh"
 #include "model/kernels/residual_norm.h"
+#include "model/kernels/riders.cuh"
 
 namespace heatkv::kernels {
 namespace {
@@ -26,8 +26,7 @@ __device__ float4 Load(const RowVector& v, int row, int column) {
   return sum;
 }
 
-__device__ float4 LoadBf16(const __nv_bfloat16* p) {
-  const uint2 raw = *reinterpret_cast<const uint2*>(p);
+__device__ float4 Unpack(uint2 raw) {
   const float2 low =
       __bfloat1622float2(*reinterpret_cast<const __nv_bfloat162*>(&raw.x));
   const float2 high =
@@ -42,26 +41,74 @@ __device__ void StoreBf16(__nv_bfloat16* p, float4 v) {
   *reinterpret_cast<uint2*>(p) = raw;
 }
 
-// The sum over the block, the same in every thread.
+// The sum over the block, the same in every thread.  `shared` may be used again
+// once another sum has been taken in between.
 __device__ float BlockSum(float value, float* shared) {
+#pragma unroll
   for (int offset = 16; offset > 0; offset /= 2) {
     value += __shfl_xor_sync(0xffffffffu, value, offset);
   }
-  __syncthreads();  // shared is free again
   if (threadIdx.x % 32 == 0) shared[threadIdx.x / 32] = value;
   __syncthreads();
   float sum = 0;
+#pragma unroll
   for (int warp = 0; warp < kThreads / 32; ++warp) sum += shared[warp];
   return sum;
 }
 
-// A block computes `tokens_per_block` neighbouring tokens of one row, a thread
-// always the same kVectors * 4 columns, whose gate, scale and shift it keeps.
+// A thread's columns of a token, as they lie in memory.
 template <int kVectors>
-__global__ void __launch_bounds__(kThreads)
-    ResidualNormKernel(ResidualNorm work, int tokens_per_block) {
-  __shared__ float shared[kThreads / 32];
-  const int row = blockIdx.y;
+struct Columns {
+  float4 x[kVectors];
+  uint2 added[kVectors];  // bf16
+};
+
+// The columns of the token at `base`; what lies beyond the width is 0.
+template <int kVectors>
+__device__ Columns<kVectors> Fetch(const ResidualNorm& work,
+                                   std::int64_t base) {
+  Columns<kVectors> columns;
+#pragma unroll
+  for (int i = 0; i < kVectors; ++i) {
+    const int column = (i * kThreads + threadIdx.x) * 4;
+    columns.x[i] = {0, 0, 0, 0};
+    columns.added[i] = {0, 0};
+    if (column >= work.width) continue;
+    columns.x[i] = *reinterpret_cast<const float4*>(work.x + base + column);
+    if (work.added != nullptr) {
+      columns.added[i] = *reinterpret_cast<const uint2*>(
+          static_cast<const __nv_bfloat16*>(work.added) + base + column);
+    }
+  }
+  return columns;
+}
+
+// How a launch is divided: `blocks` blocks normalise, each `tokens`
+// neighbouring tokens of one row, of which there are `chunks` a row; the others
+// store.
+struct Division {
+  int blocks = 0;
+  int chunks = 0;
+  int tokens = 0;
+};
+
+// Blocks that a multiprocessor runs at once.
+template <int kVectors>
+constexpr int kResident = kVectors <= 2 ? 4 : (kVectors <= 4 ? 2 : 1);
+
+// A thread always has the same kVectors * 4 columns, whose gate, scale and
+// shift it keeps, and fetches a token while it computes the one before.
+template <int kVectors>
+__global__ void __launch_bounds__(kThreads, kResident<kVectors>)
+    ResidualNormKernel(ResidualNorm work, Division division) {
+  __shared__ float shared[2][kThreads / 32];
+  const int block = static_cast<int>(blockIdx.x);
+  if (block >= division.blocks) {
+    Ride</*kToArena=*/true>(work.stores, work.ahead, block - division.blocks,
+                            static_cast<int>(gridDim.x) - division.blocks);
+    return;
+  }
+  const int row = block / division.chunks;
   float4 gate[kVectors];
   float4 scale[kVectors];
   float4 shift[kVectors];
@@ -79,32 +126,35 @@ __global__ void __launch_bounds__(kThreads)
     scale[i].z += work.offset;
     scale[i].w += work.offset;
   }
-  const int first = blockIdx.x * tokens_per_block;
-  const int last = min(first + tokens_per_block, work.tokens);
-  for (int token = first; token < last; ++token) {
-    const std::int64_t base =
-        (static_cast<std::int64_t>(row) * work.tokens + token) * work.width;
+  WaitForPredecessor();
+  const int first = block % division.chunks * division.tokens;
+  const int last = min(first + division.tokens, work.tokens);
+  std::int64_t base =
+      (static_cast<std::int64_t>(row) * work.tokens + first) * work.width;
+  Columns<kVectors> next = Fetch<kVectors>(work, base);
+  for (int token = first; token < last; ++token, base += work.width) {
     float4 x[kVectors];
     float sum = 0;
 #pragma unroll
     for (int i = 0; i < kVectors; ++i) {
-      const int column = (i * kThreads + threadIdx.x) * 4;
-      x[i] = {0, 0, 0, 0};
-      if (column >= work.width) continue;
-      float4* const place = reinterpret_cast<float4*>(work.x + base + column);
-      x[i] = *place;
-      if (work.added != nullptr) {
-        const float4 added = LoadBf16(
-            static_cast<const __nv_bfloat16*>(work.added) + base + column);
-        x[i].x += gate[i].x * added.x;
-        x[i].y += gate[i].y * added.y;
-        x[i].z += gate[i].z * added.z;
-        x[i].w += gate[i].w * added.w;
-        *place = x[i];
-      }
+      const float4 added = Unpack(next.added[i]);
+      x[i] = next.x[i];
+      x[i].x += gate[i].x * added.x;
+      x[i].y += gate[i].y * added.y;
+      x[i].z += gate[i].z * added.z;
+      x[i].w += gate[i].w * added.w;
       sum += (x[i].x + x[i].y) + (x[i].z + x[i].w);
     }
-    const float mean = BlockSum(sum, shared) / work.width;
+    if (token + 1 < last) next = Fetch<kVectors>(work, base + work.width);
+    if (work.added != nullptr) {
+#pragma unroll
+      for (int i = 0; i < kVectors; ++i) {
+        const int column = (i * kThreads + threadIdx.x) * 4;
+        if (column >= work.width) continue;
+        *reinterpret_cast<float4*>(work.x + base + column) = x[i];
+      }
+    }
+    const float mean = BlockSum(sum, shared[0]) / work.width;
     float squares = 0;
 #pragma unroll
     for (int i = 0; i < kVectors; ++i) {
@@ -118,7 +168,7 @@ __global__ void __launch_bounds__(kThreads)
                  (x[i].z * x[i].z + x[i].w * x[i].w);
     }
     const float inverse =
-        rsqrtf(BlockSum(squares, shared) / work.width + work.epsilon);
+        rsqrtf(BlockSum(squares, shared[1]) / work.width + work.epsilon);
 #pragma unroll
     for (int i = 0; i < kVectors; ++i) {
       const int column = (i * kThreads + threadIdx.x) * 4;
@@ -137,30 +187,35 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
+template <int kVectors>
+void LaunchWith(const ResidualNorm& work, Stream stream) {
+  // As many blocks as run at the same time, or fewer tokens than that.
+  const int resident = Multiprocessors() * kResident<kVectors>;
+  Division division;
+  division.tokens = (work.rows * work.tokens + resident - 1) / resident;
+  division.chunks = (work.tokens + division.tokens - 1) / division.tokens;
+  division.blocks = division.chunks * work.rows;
+  LaunchEarly("residual norm", ResidualNormKernel<kVectors>,
+              division.blocks + RiderBlocks(work.stores, work.ahead, kThreads),
+              kThreads, stream, work, division);
+}
+
 }  // namespace
 
 void Launch(const ResidualNorm& work, Stream stream) {
-  const int tokens_per_block = std::clamp(work.rows * work.tokens / 1024, 1, 8);
-  const dim3 grid((work.tokens + tokens_per_block - 1) / tokens_per_block,
-                  work.rows);
   const int vectors = (work.width + 4 * kThreads - 1) / (4 * kThreads);
   if (vectors <= 1) {
-    ResidualNormKernel<1>
-        <<<grid, kThreads, 0, stream>>>(work, tokens_per_block);
+    LaunchWith<1>(work, stream);
   } else if (vectors <= 2) {
-    ResidualNormKernel<2>
-        <<<grid, kThreads, 0, stream>>>(work, tokens_per_block);
+    LaunchWith<2>(work, stream);
   } else if (vectors <= 4) {
-    ResidualNormKernel<4>
-        <<<grid, kThreads, 0, stream>>>(work, tokens_per_block);
+    LaunchWith<4>(work, stream);
   } else if (vectors <= 8) {
-    ResidualNormKernel<8>
-        <<<grid, kThreads, 0, stream>>>(work, tokens_per_block);
+    LaunchWith<8>(work, stream);
   } else {
     throw CudaError("residual norm: width " + std::to_string(work.width) +
                     " is more than 8192");
   }
-  CheckLaunch("residual norm");
 }
 
 }  // namespace heatkv::kernels

@@ -4,6 +4,11 @@
 //   x   = x + gate * added
 //   out = LN(x) * (offset + scale) + shift
 //
+// It may store keys and values that survive at the same time.
+//
+// Gate, scale, shift and the list of stores must be there before the kernel in
+// front of this one starts.
+//
 // Statistics and sums are float32.  A row of a group (one branch of one image)
 // has its own gate, scale and shift; each is the sum of a part that belongs to
 // the layer and a part that belongs to the row's text.
@@ -13,7 +18,9 @@
 
 #include <cstdint>
 
+#include "model/kernels/cache_ahead.h"
 #include "model/kernels/launch.h"
+#include "model/kernels/span_copy.h"
 
 namespace heatkv::kernels {
 
@@ -37,7 +44,9 @@ struct ResidualNorm {
   float* out_float = nullptr;  // or that
   int rows = 0;
   int tokens = 0;
-  int width = 0;  // a multiple of 4, at most 8192
+  int width = 0;    // a multiple of 4, at most 8192
+  SpanCopy stores;  // staging to arena
+  CacheAhead ahead[2];
 };
 
 void Launch(const ResidualNorm& work, Stream stream);

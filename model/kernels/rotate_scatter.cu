@@ -1,110 +1,179 @@
 #include <cuda_bf16.h>
 #include <cuda_runtime.h>
 
+#include "model/kernels/early_launch.cuh"
+#include "model/kernels/riders.cuh"
 #include "model/kernels/rotate_scatter.h"
 
 namespace heatkv::kernels {
 namespace {
 
-constexpr int kWarps = 8;
+constexpr int kThreads = 256;
+// A thread's share of a head's vector: 16 bytes.
+constexpr int kValues = 8;
 constexpr float kSmallestNorm = 1e-12f;
+constexpr std::uint32_t kNans = 0x7fc07fc0u;  // two bf16
 
-__device__ float WarpSum(float value) {
-  for (int offset = 16; offset > 0; offset /= 2) {
+// The sum over kLanes neighbouring lanes.  All lanes of the warp take part.
+template <int kLanes>
+__device__ float LaneSum(float value) {
+#pragma unroll
+  for (int offset = kLanes / 2; offset > 0; offset /= 2) {
     value += __shfl_xor_sync(0xffffffffu, value, offset);
   }
   return value;
 }
 
-// Normalises, scales and turns one vector, of which this thread has the pairs
-// lane, lane + 32, ...
-template <int kPairs>
-__device__ void NormaliseAndTurn(const __nv_bfloat162* from,
-                                 const float2* rotations, float scale,
-                                 int pairs, int lane, __nv_bfloat162* to) {
-  float2 x[kPairs];
-  float squares = 0;
-#pragma unroll
-  for (int i = 0; i < kPairs; ++i) {
-    const int pair = i * 32 + lane;
-    x[i] = {0, 0};
-    if (pair < pairs) x[i] = __bfloat1622float2(from[pair]);
-    squares += x[i].x * x[i].x + x[i].y * x[i].y;
-  }
-  const float norm = fmaxf(sqrtf(WarpSum(squares)), kSmallestNorm);
-#pragma unroll
-  for (int i = 0; i < kPairs; ++i) {
-    const int pair = i * 32 + lane;
-    if (pair >= pairs) continue;
-    const float a = x[i].x / norm * scale;
-    const float b = x[i].y / norm * scale;
-    const float2 turn = rotations[pair];
-    to[pair] =
-        __floats2bfloat162_rn(a * turn.x - b * turn.y, a * turn.y + b * turn.x);
-  }
+__device__ float2 Unpack(std::uint32_t pair) {
+  return __bfloat1622float2(*reinterpret_cast<const __nv_bfloat162*>(&pair));
 }
 
-// One warp for each (row, token, head).
-template <int kPairs>
-__global__ void __launch_bounds__(kWarps * 32)
-    RotateScatterKernel(RotateScatter work) {
-  const std::int64_t index =
-      static_cast<std::int64_t>(blockIdx.x) * kWarps + threadIdx.x / 32;
-  const int lane = threadIdx.x % 32;
-  const int head = static_cast<int>(index % work.heads);
-  const std::int64_t row_token = index / work.heads;
-  const int token = static_cast<int>(row_token % work.tokens);
-  const int row = static_cast<int>(row_token / work.tokens);
-  if (row >= work.rows) return;
-  const int pairs = work.head_width / 2;
-  const std::int64_t layer_pairs =
-      static_cast<std::int64_t>(work.heads) * pairs;
-  const __nv_bfloat162* const product =
-      static_cast<const __nv_bfloat162*>(work.product) +
-      row_token * 3 * layer_pairs + head * pairs;
-  const float2* const rotations =
-      reinterpret_cast<const float2*>(work.rotations) +
-      static_cast<std::int64_t>(token) * pairs;
-  __nv_bfloat162* const query =
-      static_cast<__nv_bfloat162*>(work.queries) +
-      ((static_cast<std::int64_t>(row) * work.heads + head) * work.tokens +
-       token) *
-          pairs;
-  const std::int64_t staged =
-      (static_cast<std::int64_t>(work.current[row * work.heads + head]) +
-       token) *
-      pairs;
-  NormaliseAndTurn<kPairs>(product, rotations, work.query_scale[head], pairs,
-                           lane, query);
-  NormaliseAndTurn<kPairs>(product + layer_pairs, rotations, 1.0f, pairs, lane,
-                           static_cast<__nv_bfloat162*>(work.keys) + staged);
-  __nv_bfloat162* const value =
-      static_cast<__nv_bfloat162*>(work.values) + staged;
+__device__ std::uint32_t Pack(float a, float b) {
+  const __nv_bfloat162 pair = __floats2bfloat162_rn(a, b);
+  return *reinterpret_cast<const std::uint32_t*>(&pair);
+}
+
+// Whether all of a thread's values are finite.
+__device__ bool IsFinite(uint4 raw) {
+  bool finite = true;
 #pragma unroll
-  for (int i = 0; i < kPairs; ++i) {
-    const int pair = i * 32 + lane;
-    if (pair < pairs) value[pair] = product[2 * layer_pairs + pair];
+  for (int i = 0; i < 4; ++i) {
+    const float2 pair = Unpack((&raw.x)[i]);
+    finite = finite && isfinite(pair.x) && isfinite(pair.y);
   }
+  return finite;
+}
+
+// Whether `value` is true of all kLanes neighbouring lanes.  All lanes of the
+// warp take part.
+template <int kLanes>
+__device__ bool LaneAll(bool value) {
+  constexpr unsigned kOnes = 0xffffffffu >> (32 - kLanes);
+  const unsigned lanes = kOnes << (threadIdx.x % 32 / kLanes * kLanes);
+  return (__ballot_sync(0xffffffffu, value) & lanes) == lanes;
+}
+
+// Normalises, scales and turns one vector, which kLanes lanes share.
+template <int kLanes>
+__device__ uint4 NormaliseAndTurn(uint4 raw, const float4* turns, float scale) {
+  const float2 x[4] = {Unpack(raw.x), Unpack(raw.y), Unpack(raw.z),
+                       Unpack(raw.w)};
+  float squares = 0;
+#pragma unroll
+  for (int i = 0; i < 4; ++i) squares += x[i].x * x[i].x + x[i].y * x[i].y;
+  const float factor =
+      scale / fmaxf(sqrtf(LaneSum<kLanes>(squares)), kSmallestNorm);
+  std::uint32_t out[4];
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    const float a = x[i].x * factor;
+    const float b = x[i].y * factor;
+    const float2 turn = i % 2 == 0 ? float2{turns[i / 2].x, turns[i / 2].y}
+                                   : float2{turns[i / 2].z, turns[i / 2].w};
+    out[i] = Pack(a * turn.x - b * turn.y, a * turn.y + b * turn.x);
+  }
+  return {out[0], out[1], out[2], out[3]};
+}
+
+// The first `scatter_blocks` blocks: kLanes lanes for each (row, token, head),
+// of which the first head_width / kValues have something to do.  The others
+// copy prefixes and fetch ahead.
+template <int kLanes>
+__global__ void __launch_bounds__(kThreads)
+    RotateScatterKernel(RotateScatter work, int scatter_blocks) {
+  const int block = static_cast<int>(blockIdx.x);
+  if (block >= scatter_blocks) {
+    Ride</*kToArena=*/false>(work.prefixes, work.ahead, block - scatter_blocks,
+                             static_cast<int>(gridDim.x) - scatter_blocks);
+    return;
+  }
+  const int index =
+      block * (kThreads / kLanes) + static_cast<int>(threadIdx.x) / kLanes;
+  const int lane = static_cast<int>(threadIdx.x) % kLanes;
+  const int units = work.head_width / kValues;
+  const int head = index % work.heads;
+  const int row_token = index / work.heads;
+  const int token = row_token % work.tokens;
+  const int row = row_token / work.tokens;
+  const bool is_mine = row < work.rows && lane < units;
+
+  const std::int64_t layer_units =
+      static_cast<std::int64_t>(work.heads) * units;
+  const uint4* const product = static_cast<const uint4*>(work.product) +
+                               row_token * 3 * layer_units + head * units +
+                               lane;
+  uint4 query = {0, 0, 0, 0};
+  uint4 key = {0, 0, 0, 0};
+  uint4 value = {0, 0, 0, 0};
+  float4 turns[2] = {{0, 0, 0, 0}, {0, 0, 0, 0}};
+  float scale = 0;
+  int first = 0;
+  if (is_mine) {
+    const float4* const rotations =
+        reinterpret_cast<const float4*>(work.rotations) +
+        (static_cast<std::int64_t>(token) * units + lane) * 2;
+    turns[0] = rotations[0];
+    turns[1] = rotations[1];
+    scale = work.query_scale[head];
+    first = work.current[row * work.heads + head];
+  }
+  WaitForPredecessor();
+  if (is_mine) {
+    query = product[0];
+    key = product[layer_units];
+    value = product[2 * layer_units];
+  }
+  query = NormaliseAndTurn<kLanes>(query, turns, scale);
+  key = NormaliseAndTurn<kLanes>(key, turns, 1.0f);
+  if (!LaneAll<kLanes>(IsFinite(key) && IsFinite(value))) {
+    query = {kNans, kNans, kNans, kNans};
+    key = value = {0, 0, 0, 0};
+  }
+  if (!is_mine) return;
+  const std::int64_t queried =
+      work.queries_by_token
+          ? index
+          : (static_cast<std::int64_t>(row) * work.heads + head) * work.tokens +
+                token;
+  static_cast<uint4*>(work.queries)[queried * units + lane] = query;
+  const std::int64_t staged =
+      (static_cast<std::int64_t>(first) + token) * units + lane;
+  static_cast<uint4*>(work.keys)[staged] = key;
+  static_cast<uint4*>(work.values)[staged] = value;
+}
+
+template <int kLanes>
+void LaunchWith(const RotateScatter& work, Stream stream) {
+  constexpr std::int64_t kVectors = kThreads / kLanes;  // of a block
+  const std::int64_t vectors =
+      static_cast<std::int64_t>(work.rows) * work.tokens * work.heads;
+  const int blocks = static_cast<int>((vectors + kVectors - 1) / kVectors);
+  LaunchEarly("rotation of queries and keys", RotateScatterKernel<kLanes>,
+              blocks + RiderBlocks(work.prefixes, work.ahead, kThreads),
+              kThreads, stream, work, blocks);
 }
 
 }  // namespace
 
 void Launch(const RotateScatter& work, Stream stream) {
-  const std::int64_t warps =
-      static_cast<std::int64_t>(work.rows) * work.tokens * work.heads;
-  const int blocks = static_cast<int>((warps + kWarps - 1) / kWarps);
-  const int pairs = (work.head_width / 2 + 31) / 32;
-  if (pairs <= 1) {
-    RotateScatterKernel<1><<<blocks, kWarps * 32, 0, stream>>>(work);
-  } else if (pairs <= 2) {
-    RotateScatterKernel<2><<<blocks, kWarps * 32, 0, stream>>>(work);
-  } else if (pairs <= 4) {
-    RotateScatterKernel<4><<<blocks, kWarps * 32, 0, stream>>>(work);
-  } else {
+  const int units = work.head_width / kValues;
+  if (work.head_width % kValues != 0 || units > 32) {
     throw CudaError("rotation: head width " + std::to_string(work.head_width) +
-                    " is more than 256");
+                    " is not a multiple of 8 up to 256");
   }
-  CheckLaunch("rotation of queries and keys");
+  if (units <= 1) {
+    LaunchWith<1>(work, stream);
+  } else if (units <= 2) {
+    LaunchWith<2>(work, stream);
+  } else if (units <= 4) {
+    LaunchWith<4>(work, stream);
+  } else if (units <= 8) {
+    LaunchWith<8>(work, stream);
+  } else if (units <= 16) {
+    LaunchWith<16>(work, stream);
+  } else {
+    LaunchWith<32>(work, stream);
+  }
 }
 
 }  // namespace heatkv::kernels

@@ -1,5 +1,6 @@
 #include <cuda_runtime.h>
 
+#include "model/kernels/early_launch.cuh"
 #include "model/kernels/sample_bits.h"
 
 namespace heatkv::kernels {
@@ -37,6 +38,7 @@ __device__ float Guided(const float* conditional, const float* unconditional,
 
 // One thread for four neighbouring bits, which share a counter.
 __global__ void __launch_bounds__(kThreads) SampleBitsKernel(SampleBits work) {
+  WaitForPredecessor();
   const int image = blockIdx.y;
   const int quads = (work.bits + 3) / 4;
   const std::int64_t index =
@@ -91,8 +93,8 @@ void Launch(const SampleBits& work, Stream stream) {
       static_cast<std::int64_t>(work.tokens) * ((work.bits + 3) / 4);
   const dim3 grid(static_cast<unsigned>((threads + kThreads - 1) / kThreads),
                   work.images);
-  SampleBitsKernel<<<grid, kThreads, 0, stream>>>(work);
-  CheckLaunch("sampling of bits");
+  LaunchEarly("sampling of bits", SampleBitsKernel, grid, kThreads, stream,
+              work);
 }
 
 }  // namespace heatkv::kernels

@@ -1,5 +1,10 @@
-// Copies between the arena of blocks and staging, as lists of spans say: kept
+// A copy between the arena of blocks and staging, as a list of spans says: kept
 // prefixes before attention, surviving keys and values after it.
+//
+// It is no launch of its own: it rides along as further blocks of a kernel that
+// has to run anyway and neither reads nor writes what the copy does
+// (rotate_scatter.h, residual_norm.h).  A layer has too many launches already,
+// and most lists are short or empty.
 //
 // The arena is [blocks, 2 (keys, values), block_tokens, head_width], staging
 // two arrays [any, head_width], all bf16.
@@ -8,8 +13,6 @@
 #define MODEL_KERNELS_SPAN_COPY_H_
 
 #include <cstdint>
-
-#include "model/kernels/launch.h"
 
 namespace heatkv::kernels {
 
@@ -33,15 +36,15 @@ struct SpanCopy {
   const std::int32_t* table = nullptr;
   // Read by the kernel, so that a recorded launch serves every list.
   const SpanList* list = nullptr;
+  // How many spans to expect, which decides how many blocks come for them; a
+  // list may have more.  0: there is no list, and nothing is copied.
+  int most_spans = 0;
   void* arena = nullptr;
   void* keys = nullptr;  // staging
   void* values = nullptr;
   int block_tokens = 0;
   int head_width = 0;  // a multiple of 8
-  bool to_arena = false;
 };
-
-void Launch(const SpanCopy& work, Stream stream);
 
 }  // namespace heatkv::kernels
 

@@ -45,13 +45,15 @@ absl::StatusOr<std::unique_ptr<T5Encoder>> T5Encoder::Load(
     };
     encoder->layers_.push_back(
         {.attention_norm = take("0.layer_norm", {width}),
-         .query = take("0.SelfAttention.q", {inner, width}),
-         .key = take("0.SelfAttention.k", {inner, width}),
-         .value = take("0.SelfAttention.v", {inner, width}),
+         .query_key_value =
+             at::cat({take("0.SelfAttention.q", {inner, width}),
+                      take("0.SelfAttention.k", {inner, width}),
+                      take("0.SelfAttention.v", {inner, width})}),
          .output = take("0.SelfAttention.o", {width, inner}),
          .feed_forward_norm = take("1.layer_norm", {width}),
-         .gate = take("1.DenseReluDense.wi_0", {spec.mlp_width, width}),
-         .widen = take("1.DenseReluDense.wi_1", {spec.mlp_width, width}),
+         .gate_and_widen =
+             at::cat({take("1.DenseReluDense.wi_0", {spec.mlp_width, width}),
+                      take("1.DenseReluDense.wi_1", {spec.mlp_width, width})}),
          .narrow = take("1.DenseReluDense.wo", {width, spec.mlp_width})});
   }
   encoder->final_norm_ =
@@ -69,26 +71,31 @@ at::ScalarType T5Encoder::HostDtype() {
 }
 
 at::Tensor T5Encoder::Encode(const std::vector<int>& ids) const {
-  const at::Device device = embedding_.device();
-  const auto tokens = static_cast<int>(ids.size());
-  const at::Tensor position_bias =
-      position_bias_
-          .index({RelativePositionBuckets(tokens, spec_.relative_buckets,
-                                          spec_.relative_max_distance)
-                      .to(device)})
-          .permute({2, 0, 1})
-          .unsqueeze(0);  // [1, heads, query, key]
-  at::Tensor x =
-      embedding_
-          .index_select(0,
-                        at::tensor(ids, at::TensorOptions(at::kInt)).to(device))
-          .to(at::kFloat);
+  return Encode(
+      at::tensor(ids, at::TensorOptions(at::kInt)).to(embedding_.device()),
+      PositionBias(static_cast<int>(ids.size())));
+}
+
+at::Tensor T5Encoder::PositionBias(int tokens) const {
+  return position_bias_
+      .index({RelativePositionBuckets(tokens, spec_.relative_buckets,
+                                      spec_.relative_max_distance)
+                  .to(embedding_.device())})
+      .permute({2, 0, 1})
+      .unsqueeze(0)
+      .to(embedding_.scalar_type())
+      .contiguous();
+}
+
+at::Tensor T5Encoder::Encode(const at::Tensor& ids,
+                             const at::Tensor& position_bias) const {
+  at::Tensor x = embedding_.index_select(0, ids).to(at::kFloat);
   for (const Layer& layer : layers_) {
     x = x + Attend(layer, RmsNorm(x, layer.attention_norm), position_bias);
-    const at::Tensor normed = RmsNorm(x, layer.feed_forward_norm);
-    x = x + Product(at::gelu(Product(normed, layer.gate), "tanh") *
-                        Product(normed, layer.widen),
-                    layer.narrow);
+    const std::vector<at::Tensor> halves =
+        Product(RmsNorm(x, layer.feed_forward_norm), layer.gate_and_widen)
+            .chunk(2, /*dim=*/1);
+    x = x + Product(at::gelu(halves[0], "tanh") * halves[1], layer.narrow);
   }
   return RmsNorm(x, final_norm_);
 }
@@ -96,14 +103,13 @@ at::Tensor T5Encoder::Encode(const std::vector<int>& ids) const {
 at::Tensor T5Encoder::Attend(const Layer& layer, const at::Tensor& x,
                              const at::Tensor& position_bias) const {
   const std::int64_t tokens = x.size(0);
-  const auto by_head = [&](const at::Tensor& weight) {
-    return Product(x, weight)
-        .view({1, tokens, spec_.heads, spec_.head_width})
-        .transpose(1, 2);
-  };
+  const std::vector<at::Tensor> by_head =
+      Product(x, layer.query_key_value)
+          .view({1, tokens, 3, spec_.heads, spec_.head_width})
+          .transpose(1, 3)  // [1, heads, 3, tokens, head width]
+          .unbind(2);
   const at::Tensor attended = at::scaled_dot_product_attention(
-      by_head(layer.query), by_head(layer.key), by_head(layer.value),
-      position_bias.to(layer.query.scalar_type()), /*dropout_p=*/0.0,
+      by_head[0], by_head[1], by_head[2], position_bias, /*dropout_p=*/0.0,
       /*is_causal=*/false, /*scale=*/1.0);
   return Product(attended.transpose(1, 2).reshape({tokens, -1}), layer.output);
 }

@@ -5,7 +5,11 @@
 // float16; products are computed in the dtype of their weights.
 //
 // Only the prompt's own tokens are encoded: with the padding masked, as the
-// authors run it, the result is the same.
+// authors run it, the result is the same.  Whoever wants few shapes pads as
+// they do: by a position bias that hides the padding.
+//
+// Products of the same operand are one: queries, keys and values, and the two
+// halves of the gated layer.
 //
 // Immutable after loading; any thread may encode.
 
@@ -38,13 +42,24 @@ class T5Encoder {
   // weights' device.
   at::Tensor Encode(const std::vector<int>& ids) const;
 
+  // What is added to the attention's logits, [1, heads, query, key], in the
+  // products' dtype.  That of fewer tokens is its beginning in both dimensions.
+  at::Tensor PositionBias(int tokens) const;
+
+  // ids int32 [rows] on the weights' device, with a bias of as many rows, in
+  // which minus infinity hides a key from a query.  Features [rows, width]; of
+  // ids that are hidden from everybody they mean nothing.
+  at::Tensor Encode(const at::Tensor& ids,
+                    const at::Tensor& position_bias) const;
+
  private:
   struct Layer {
-    at::Tensor attention_norm;       // [width]
-    at::Tensor query, key, value;    // [heads * head width, width]
-    at::Tensor output;               // [width, heads * head width]
-    at::Tensor feed_forward_norm;    // [width]
-    at::Tensor gate, widen, narrow;  // wi_0, wi_1, wo
+    at::Tensor attention_norm;     // [width]
+    at::Tensor query_key_value;    // [3 * heads * head width, width]
+    at::Tensor output;             // [width, heads * head width]
+    at::Tensor feed_forward_norm;  // [width]
+    at::Tensor gate_and_widen;     // wi_0 and wi_1, [2 * mlp width, width]
+    at::Tensor narrow;             // wo
   };
 
   explicit T5Encoder(const TextEncoderSpec& spec) : spec_(spec) {}

@@ -6,9 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
-#if HEATKV_CUDA
-#include "model/cuda/kernel_calls.h"
-#endif
+#include "model/vae/row_bands.h"
 
 namespace heatkv::model {
 
@@ -28,15 +26,15 @@ absl::StatusOr<std::unique_ptr<VaeDecoder>> VaeDecoder::Load(
     const std::string prefix = absl::StrCat("decoder.up.", level);
     const int outputs = spec.base_channels * spec.channel_multipliers[level];
     Level& made = decoder->levels_.emplace_back();
+    if (level < levels - 1) {
+      made.doubling = DoublingConvolution::Take(
+          weights, absl::StrCat("decoder.up.", level + 1, ".upsample.conv"),
+          channels, /*in_parts=*/!decoder->input_.weight.is_cpu());
+    }
     for (int block = 0; block < spec.residual_blocks; ++block) {
       made.blocks.push_back(ResidualBlock::Take(
           weights, absl::StrCat(prefix, ".block.", block), outputs, channels));
       channels = outputs;
-    }
-    if (level > 0) {
-      made.upsample =
-          Convolution::Take(weights, absl::StrCat(prefix, ".upsample.conv"),
-                            channels, channels, 3);
     }
   }
   decoder->output_norm_ = GroupNorm::Take(weights, "decoder.norm_out", finest);
@@ -49,25 +47,66 @@ absl::StatusOr<std::unique_ptr<VaeDecoder>> VaeDecoder::Load(
   return decoder;
 }
 
-at::Tensor VaeDecoder::Decode(const at::Tensor& codes) const {
+at::Tensor VaeDecoder::Decode(const at::Tensor& codes, int tile) const {
+  const std::int64_t most_pixels = std::int64_t{tile} * tile;
   at::Tensor x = input_(codes.to(input_.weight.scalar_type())
                             .contiguous(at::MemoryFormat::ChannelsLast));
   for (const ResidualBlock& block : middle_) x = block(std::move(x));
+  bool is_in_bands = false;
   for (const Level& level : levels_) {
+    const std::int64_t pixels =
+        x.size(2) * x.size(3) * (level.doubling.has_value() ? 4 : 1);
+    is_in_bands = tile > 0 && pixels > most_pixels;
+    if (is_in_bands) {
+      x = InBands(level, std::move(x), most_pixels);
+      continue;
+    }
+    if (level.doubling.has_value()) x = (*level.doubling)(x);
     for (const ResidualBlock& block : level.blocks) x = block(std::move(x));
-    if (level.upsample.weight.defined()) {
-      x = at::upsample_nearest2d(x, {2 * x.size(2), 2 * x.size(3)});
-#if HEATKV_CUDA
-      if (x.is_cuda()) {
-        x = level.upsample.WithoutBias(x);
-        CudaAddBias(x, level.upsample.wide_bias(), /*added=*/{});
-        continue;
-      }
-#endif
-      x = level.upsample(x);
+  }
+  if (is_in_bands) return OutputInBands(std::move(x), most_pixels);
+  return output_(output_norm_.Consume(std::move(x), {})).to(at::kFloat);
+}
+
+at::Tensor VaeDecoder::InBands(const Level& level, at::Tensor x,
+                               std::int64_t most_pixels) {
+  auto block = level.blocks.begin();
+  if (level.doubling.has_value()) {
+    const DoublingConvolution& doubling = *level.doubling;
+    if (block != level.blocks.end() && block->changes_channels()) {
+      const std::int64_t height = 2 * x.size(2);
+      const std::int64_t width = 2 * x.size(3);
+      x = block->InBands(
+          ImageInBands{.height = height,
+                       .width = width,
+                       .make =
+                           [&doubling, coarse = std::move(x)](RowBand band) {
+                             return doubling.Band(coarse, band);
+                           }},
+          most_pixels);
+      ++block;
+    } else {
+      x = doubling(x);
     }
   }
-  return output_(output_norm_(x)).to(at::kFloat);
+  for (; block != level.blocks.end(); ++block) {
+    x = block->InBands(std::move(x), most_pixels);
+  }
+  return x;
+}
+
+at::Tensor VaeDecoder::OutputInBands(at::Tensor x,
+                                     std::int64_t most_pixels) const {
+  const std::int64_t height = x.size(2);
+  x = output_norm_.Consume(std::move(x), {});
+  std::vector<at::Tensor> picture;
+  for (const RowBand band : RowBands(height, x.size(3), most_pixels)) {
+    const RowBand read = band.WithHalo(height);
+    picture.push_back(output_(x.narrow(2, read.first, read.rows()))
+                          .narrow(2, band.first - read.first, band.rows())
+                          .to(at::kFloat));
+  }
+  return at::cat(picture, /*dim=*/2);
 }
 
 }  // namespace heatkv::model

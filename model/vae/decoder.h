@@ -2,6 +2,9 @@
 // A convolutional network without attention: per level `residual_blocks`
 // residual blocks, then nearest doubling and a convolution, coarse to fine.
 //
+// Whole, a decoding holds several images of the finest levels at once.  In
+// bands of rows (residual_block.h) it holds two.
+//
 // Immutable after loading.  Used by one thread.
 
 #ifndef MODEL_VAE_DECODER_H_
@@ -9,11 +12,15 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "model/api/model_spec.h"
+#include "model/vae/convolution.h"
+#include "model/vae/group_norm.h"
 #include "model/vae/residual_block.h"
 #include "model/weights/weight_store.h"
 
@@ -29,14 +36,21 @@ class VaeDecoder {
                                                           WeightStore weights);
 
   // codes [1, bits, h, w] -> [1, 3, h * upsampling, w * upsampling], red,
-  // green, blue, nominally in [-1, 1] but not clamped.
-  at::Tensor Decode(const at::Tensor& codes) const;
+  // green, blue, nominally in [-1, 1] but not clamped.  Levels of more than
+  // tile x tile pixels are computed in bands of at most so many; 0: none is.
+  at::Tensor Decode(const at::Tensor& codes, int tile = 0) const;
 
  private:
   struct Level {
+    std::optional<DoublingConvolution> doubling;  // but at the coarsest level
     std::vector<ResidualBlock> blocks;
-    Convolution upsample;  // undefined at the finest level
   };
+
+  // The level's result from the coarser one's, with bands of `most_pixels`.
+  static at::Tensor InBands(const Level& level, at::Tensor x,
+                            std::int64_t most_pixels);
+  // The picture from the finest level's result.
+  at::Tensor OutputInBands(at::Tensor x, std::int64_t most_pixels) const;
 
   VaeDecoder() = default;
 

@@ -3,66 +3,25 @@
 #include <ATen/ATen.h>
 
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
-#if HEATKV_CUDA
-#include "model/cuda/kernel_calls.h"
-#endif
+#include "base/check.h"
 
 namespace heatkv::model {
 namespace {
 
-constexpr int kGroups = 32;
-constexpr double kEpsilon = 1e-6;
+at::Tensor RowsOf(const at::Tensor& image, RowBand band) {
+  return image.narrow(2, band.first, band.rows());
+}
 
-// PREFIX.WRAPPER, or PREFIX where a file has no wrapper level.
-std::string Unwrapped(const WeightStore& weights, const std::string& prefix,
-                      const std::string& wrapper) {
-  const std::string wrapped = absl::StrCat(prefix, ".", wrapper);
-  const bool is_legacy = !weights.Has(absl::StrCat(wrapped, ".weight")) &&
-                         weights.Has(absl::StrCat(prefix, ".weight"));
-  return is_legacy ? prefix : wrapped;
+at::Tensor NewImage(std::int64_t channels, std::int64_t height,
+                    std::int64_t width, const at::TensorOptions& options) {
+  return at::empty({1, channels, height, width}, options,
+                   at::MemoryFormat::ChannelsLast);
 }
 
 }  // namespace
-
-Convolution Convolution::Take(WeightStore& weights, const std::string& prefix,
-                              int outputs, int inputs, int side) {
-  const std::string name = Unwrapped(weights, prefix, "conv");
-  return {.weight = weights
-                        .TakeMatrix(absl::StrCat(name, ".weight"),
-                                    {outputs, inputs, side, side})
-                        .contiguous(at::MemoryFormat::ChannelsLast),
-          .bias = weights.TakeMatrix(absl::StrCat(name, ".bias"), {outputs})};
-}
-
-at::Tensor Convolution::operator()(const at::Tensor& x) const {
-  return at::conv2d(x, weight, bias, /*stride=*/1,
-                    /*padding=*/weight.size(2) / 2);
-}
-
-at::Tensor Convolution::WithoutBias(const at::Tensor& x) const {
-  return at::conv2d(x, weight, /*bias=*/{}, /*stride=*/1,
-                    /*padding=*/weight.size(2) / 2);
-}
-
-GroupNorm GroupNorm::Take(WeightStore& weights, const std::string& prefix,
-                          int channels) {
-  const std::string name = Unwrapped(weights, prefix, "norm");
-  return {.weight = weights.Take(absl::StrCat(name, ".weight"), {channels}),
-          .bias = weights.Take(absl::StrCat(name, ".bias"), {channels})};
-}
-
-at::Tensor GroupNorm::operator()(const at::Tensor& x) const {
-#if HEATKV_CUDA
-  if (x.is_cuda()) {
-    return CudaGroupNormSwish(x, {}, weight, bias, kGroups, kEpsilon,
-                              /*in_place=*/false);
-  }
-#endif
-  at::Tensor normed = at::group_norm(x, kGroups, weight, bias, kEpsilon);
-  return at::silu_(normed);
-}
 
 ResidualBlock ResidualBlock::Take(WeightStore& weights,
                                   const std::string& prefix, int outputs,
@@ -83,41 +42,82 @@ ResidualBlock ResidualBlock::Take(WeightStore& weights,
   return block;
 }
 
-#if HEATKV_CUDA
-at::Tensor GroupNorm::Consume(at::Tensor x,
-                              const at::Tensor& input_bias) const {
-  return CudaGroupNormSwish(x, input_bias, weight, bias, kGroups, kEpsilon,
-                            /*in_place=*/true);
+at::Tensor ResidualBlock::deferred_bias() const {
+  const at::Tensor bias = conv2_.deferred_bias();
+  if (!bias.defined() || !shortcut_.has_value()) return bias;
+  return bias + shortcut_->deferred_bias();
 }
 
 // Biases are added where the next kernel reads anyway, and images that nobody
 // needs again are overwritten.
-at::Tensor ResidualBlock::OnGpu(at::Tensor x) const {
-  at::Tensor bias = conv2_.wide_bias();
+at::Tensor ResidualBlock::operator()(at::Tensor x) const {
   at::Tensor kept = x;
   at::Tensor normed;
   if (shortcut_.has_value()) {
-    kept = shortcut_->WithoutBias(x);
-    bias = bias + shortcut_->wide_bias();
+    kept = shortcut_->Deferred(x);
     normed = norm1_.Consume(std::move(x), {});
   } else {
     normed = norm1_(x);
   }
-  at::Tensor result = conv1_.WithoutBias(normed);
+  at::Tensor result = conv1_.Deferred(normed);
   normed.reset();
-  result = norm2_.Consume(std::move(result), conv1_.wide_bias());
-  result = conv2_.WithoutBias(result);
-  CudaAddBias(result, bias, kept);
+  result = norm2_.Consume(std::move(result), conv1_.deferred_bias());
+  result = conv2_.Deferred(result);
+  model::AddTo(result, deferred_bias(), kept);
   return result;
 }
-#endif
 
-at::Tensor ResidualBlock::operator()(at::Tensor x) const {
-#if HEATKV_CUDA
-  if (x.is_cuda()) return OnGpu(std::move(x));
-#endif
-  at::Tensor result = conv2_(norm2_(conv1_(norm1_(x))));
-  return result.add_(shortcut_.has_value() ? (*shortcut_)(x) : x);
+at::Tensor ResidualBlock::InBands(at::Tensor x,
+                                  std::int64_t most_pixels) const {
+  GroupSums sums;
+  sums.Add(x);
+  const at::Tensor kept = shortcut_.has_value() ? shortcut_->Deferred(x) : x;
+  return AddTo(
+      kept, [x = std::move(x)](RowBand band) { return RowsOf(x, band); },
+      sums.Statistics(), /*may_write=*/false, most_pixels);
+}
+
+at::Tensor ResidualBlock::InBands(ImageInBands x,
+                                  std::int64_t most_pixels) const {
+  HEATKV_CHECK(shortcut_.has_value());
+  GroupSums sums;
+  at::Tensor kept;
+  for (const RowBand band : RowBands(x.height, x.width, most_pixels)) {
+    const at::Tensor rows = x.make(band);
+    sums.Add(rows);
+    if (!kept.defined()) {
+      kept = NewImage(shortcut_->weight.size(0), x.height, x.width,
+                      rows.options());
+    }
+    RowsOf(kept, band).copy_(shortcut_->Deferred(rows));
+  }
+  return AddTo(std::move(kept), std::move(x.make), sums.Statistics(),
+               /*may_write=*/true, most_pixels);
+}
+
+at::Tensor ResidualBlock::AddTo(at::Tensor kept, Rows x,
+                                const at::Tensor& statistics, bool may_write,
+                                std::int64_t most_pixels) const {
+  const std::int64_t height = kept.size(2);
+  const std::vector<RowBand> bands =
+      RowBands(height, kept.size(3), most_pixels);
+  at::Tensor hidden =
+      NewImage(kept.size(1), height, kept.size(3), kept.options());
+  for (const RowBand band : bands) {
+    const at::Tensor normed =
+        norm1_.Rows(x(band.WithHalo(height)), statistics, may_write);
+    RowsOf(hidden, band).copy_(conv1_.DeferredBand(normed, band, height));
+  }
+  x = nullptr;
+  hidden = norm2_.Consume(std::move(hidden), conv1_.deferred_bias());
+  const at::Tensor bias = deferred_bias();
+  for (const RowBand band : bands) {
+    at::Tensor result = RowsOf(kept, band);
+    model::AddTo(result, bias,
+                 conv2_.DeferredBand(RowsOf(hidden, band.WithHalo(height)),
+                                     band, height));
+  }
+  return kept;
 }
 
 }  // namespace heatkv::model

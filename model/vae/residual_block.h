@@ -1,49 +1,35 @@
-// The pieces of the VAE's decoder: convolution, group normalisation, and the
-// residual block made of them (specification section 6).
+// The residual block of the VAE's decoder (specification section 6), of a whole
+// image or, for large ones, in bands of rows.
+//
+// In bands, what a block makes between its convolutions is never there for more
+// than a band: three images of the block's outputs shrink to two, and an input
+// that somebody can make band by band is never there at all.  The result is
+// that of the whole image but for rounding; the price is reading the input
+// twice and two rows a band too many.
 
 #ifndef MODEL_VAE_RESIDUAL_BLOCK_H_
 #define MODEL_VAE_RESIDUAL_BLOCK_H_
 
 #include <ATen/core/Tensor.h>
 
+#include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 
+#include "model/vae/convolution.h"
+#include "model/vae/group_norm.h"
+#include "model/vae/row_bands.h"
 #include "model/weights/weight_store.h"
 
 namespace heatkv::model {
 
-// A square convolution with bias and as much padding as keeps the size.
-struct Convolution {
-  at::Tensor weight;  // [outputs, inputs, side, side]
-  at::Tensor bias;    // [outputs]
-
-  // Takes PREFIX.conv.{weight,bias}, or PREFIX.{weight,bias} as older files
-  // name them.
-  static Convolution Take(WeightStore& weights, const std::string& prefix,
-                          int outputs, int inputs, int side);
-
-  at::Tensor operator()(const at::Tensor& x) const;
-
-  // On a GPU: without the bias, which whoever reads the result adds.
-  at::Tensor WithoutBias(const at::Tensor& x) const;
-  at::Tensor wide_bias() const { return bias.to(at::kFloat); }
-};
-
-// Group normalisation over 32 groups.
-struct GroupNorm {
-  at::Tensor weight;  // [channels]
-  at::Tensor bias;    // [channels]
-
-  // Takes PREFIX.norm.{weight,bias}, or PREFIX.{weight,bias}.
-  static GroupNorm Take(WeightStore& weights, const std::string& prefix,
-                        int channels);
-
-  // swish(norm(x)).
-  at::Tensor operator()(const at::Tensor& x) const;
-
-  // On a GPU: the same of x + input_bias, where x is used up.
-  at::Tensor Consume(at::Tensor x, const at::Tensor& input_bias) const;
+// An image that is made band by band, as often as it is asked for.
+struct ImageInBands {
+  std::int64_t height = 0;
+  std::int64_t width = 0;
+  // [1, channels, rows, width], nobody else's.
+  std::function<at::Tensor(RowBand)> make;
 };
 
 // x' = shortcut(x) + conv2(swish(norm2(conv1(swish(norm1(x)))))); the shortcut
@@ -53,11 +39,26 @@ class ResidualBlock {
   static ResidualBlock Take(WeightStore& weights, const std::string& prefix,
                             int outputs, int inputs);
 
+  bool changes_channels() const { return shortcut_.has_value(); }
+
   // x is used up.
   at::Tensor operator()(at::Tensor x) const;
 
+  // The same in bands of at most `most_pixels`.
+  at::Tensor InBands(at::Tensor x, std::int64_t most_pixels) const;
+  // REQUIRES: changes_channels().
+  at::Tensor InBands(ImageInBands x, std::int64_t most_pixels) const;
+
  private:
-  at::Tensor OnGpu(at::Tensor x) const;
+  // Makes rows of an image, which may be written to if they are nobody else's.
+  using Rows = std::function<at::Tensor(RowBand)>;
+
+  // `kept` is what the shortcut makes of x; it becomes the result.  `x` is
+  // dropped when it has been read.
+  at::Tensor AddTo(at::Tensor kept, Rows x, const at::Tensor& statistics,
+                   bool may_write, std::int64_t most_pixels) const;
+  // Of what is added to the shortcut's result.
+  at::Tensor deferred_bias() const;
 
   GroupNorm norm1_;
   Convolution conv1_;

@@ -101,6 +101,8 @@ std::vector<ConfigEntry> ConfigEntries(const ServerConfig& c) {
                                : Quoted(absl::StrJoin(c.pixel_classes, ", "))},
       {"", "device", Quoted(c.device)},
       {"", "text_encoder", PlaceText(c.text_encoder)},
+      {"", "vae_tile",
+       c.vae_tile.has_value() ? absl::StrCat(*c.vae_tile) : "auto"},
       {"", "warm_up", c.warm_up ? "true" : "false"},
       {"", "threads", absl::StrCat(c.threads)},
       {"", "encoder_threads", absl::StrCat(c.encoder_threads)},

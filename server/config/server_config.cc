@@ -4,7 +4,6 @@
 #include <cmath>
 #include <utility>
 
-#include "absl/algorithm/container.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -13,6 +12,7 @@
 #include "absl/strings/strip.h"
 #include "base/check.h"
 #include "base/status_macros.h"
+#include "server/config/device_names.h"
 #include "server/config/yaml_map.h"
 
 namespace heatkv::server {
@@ -21,7 +21,6 @@ namespace {
 constexpr auto kOptional = YamlMap::kOptional;
 constexpr int kMany = 1 << 20;
 constexpr std::size_t kMaxTenantName = 64;
-constexpr int kMostDevices = 64;  // of a machine
 
 TierSpec MakeTier(std::string name, double budget) {
   const absl::StatusOr<cache::Budget> value = cache::Budget::Create(budget);
@@ -166,6 +165,19 @@ void ReadLimits(const YAML::Node& node, ServerConfig* config,
   map.Finish();
 }
 
+// A name, or a list of names.
+void ReadDevice(YamlMap* map, ServerConfig* config) {
+  const auto node = map->ReadNode("device", kOptional);
+  if (!node.has_value() || !node->IsSequence()) {
+    map->ReadString("device", kOptional, &config->device);
+    return;
+  }
+  std::vector<std::string> devices;
+  if (map->ReadStrings("device", kOptional, &devices)) {
+    config->device = absl::StrJoin(devices, ", ");
+  }
+}
+
 void ReadModel(YamlMap* map, ServerConfig* config, YamlMistakes* mistakes) {
   map->ReadString("model", kOptional, &config->model);
   std::string seed;
@@ -189,11 +201,24 @@ void ReadModel(YamlMap* map, ServerConfig* config, YamlMistakes* mistakes) {
                     absl::StrCat("pixel_classes ", parsed.status().message()));
     }
   }
-  map->ReadString("device", kOptional, &config->device);
+  ReadDevice(map, config);
   int place = 0;
   if (ReadChoice(map, "text_encoder", {"auto", "gpu", "cpu"}, mistakes,
                  &place)) {
     config->text_encoder = static_cast<TextEncoderDevice>(place);
+  }
+  std::string tile;
+  if (map->ReadString("vae_tile", kOptional, &tile) && tile != "auto") {
+    constexpr int kMost = 1 << 14;
+    int side = -1;
+    if (absl::SimpleAtoi(tile, &side) && side >= 0 && side <= kMost) {
+      config->vae_tile = side;
+    } else {
+      mistakes->Add(*map->ReadNode("vae_tile", kOptional),
+                    absl::StrCat("vae_tile must be auto or a whole number from "
+                                 "0 to ",
+                                 kMost, ", but is \"", tile, "\""));
+    }
   }
   map->ReadBool("warm_up", kOptional, &config->warm_up);
   map->ReadInt("threads", kOptional, 0, 4096, &config->threads);
@@ -256,25 +281,11 @@ bool IsAddress(absl::string_view text) {
          port <= 65535;
 }
 
-// "cpu", "cuda" or "cuda:N".
-bool IsDevice(absl::string_view text) {
-  if (text == "cpu") return true;
-  int number = 0;
-  return absl::ConsumePrefix(&text, "cuda") &&
-         (text.empty() ||
-          (absl::ConsumePrefix(&text, ":") && !text.empty() &&
-           absl::c_all_of(text, absl::ascii_isdigit) &&
-           absl::SimpleAtoi(text, &number) && number < kMostDevices));
-}
-
 }  // namespace
 
 int ServerConfig::gpu() const {
-  int number = 0;
-  absl::string_view text = device;
-  return absl::ConsumePrefix(&text, "cuda:") && absl::SimpleAtoi(text, &number)
-             ? number
-             : 0;
+  const auto devices = ParseDevices(device);
+  return devices.ok() ? GpuNumber(devices->front()) : 0;
 }
 
 std::int64_t PoolSize::Resolve(std::int64_t device_bytes) const {
@@ -358,10 +369,8 @@ absl::Status Validate(const ServerConfig& config) {
           absl::StrCat(key, " must be host:port, but is \"", address, "\""));
     }
   }
-  if (!IsDevice(config.device)) {
-    mistakes.push_back(absl::StrCat(
-        "device must be \"cpu\", \"cuda\" or \"cuda:N\", but is \"",
-        config.device, "\""));
+  if (const auto devices = ParseDevices(config.device); !devices.ok()) {
+    mistakes.push_back(std::string(devices.status().message()));
   } else if (config.is_on_gpu() && config.cache_dtype == CacheDtype::kFloat32) {
     mistakes.push_back(
         absl::StrCat("cache.dtype must be bfloat16 on a GPU (device \"",

@@ -77,8 +77,14 @@ struct ServerConfig {
   std::string tokenizer;
   // That are offered; none: the first and those that every tier fits.
   std::vector<std::string> pixel_classes;
-  std::string device = "cpu";  // or "cuda" or "cuda:N"
+  // Or "cuda", "cuda:N", several GPUs with commas between them, or "all"
+  // (device_names.h).  Pool, limits of what runs and prompts that are
+  // remembered are those of each device.
+  std::string device = "cpu";
   TextEncoderDevice text_encoder = TextEncoderDevice::kAuto;
+  // Pixels a side of what the VAE computes at once, 0: all; nothing: what suits
+  // the device.
+  std::optional<int> vae_tile;
   bool warm_up = true;  // the model, before the server is ready
   int threads = 0;      // of the model; 0: as many as the machine has cores
 
@@ -119,7 +125,7 @@ struct ServerConfig {
   static std::vector<TierSpec> DefaultTiers();
 
   bool is_on_gpu() const { return device != "cpu"; }
-  // The GPU's number; 0 on the CPU, too.
+  // The (first) GPU's number; 0 on the CPU, too.
   int gpu() const;
   // On the CPU, while the rest of the model is on a GPU.
   bool is_text_encoder_on_host() const {

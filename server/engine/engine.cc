@@ -7,18 +7,11 @@
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
 #include "base/status_macros.h"
+#include "server/engine/knobs.h"
 #include "server/engine/retry_hint.h"
 
 namespace heatkv::server {
 namespace {
-
-model::SamplingKnobs MakeKnobs(const GenerationRequest& request, int scales) {
-  model::SamplingKnobs knobs;
-  knobs.guidance.assign(scales, static_cast<float>(request.guidance));
-  knobs.tau.assign(scales, static_cast<float>(request.tau));
-  knobs.top_p = static_cast<float>(request.top_p);
-  return knobs;
-}
 
 absl::Status CheckOptions(const SchedulerOptions& options,
                           std::int64_t pool_blocks) {
@@ -40,6 +33,32 @@ absl::Status CheckOptions(const SchedulerOptions& options,
   return absl::OkStatus();
 }
 
+// With the device's name, if it is one of `several`.
+absl::Status OfDevice(bool several, const std::string& device,
+                      const absl::Status& status) {
+  if (!several) return status;
+  return absl::Status(status.code(),
+                      absl::StrCat(device, ": ", status.message()));
+}
+
+std::string Text(const cache::CacheGeometry& geometry) {
+  return absl::StrCat(geometry.layers, " layers of ", geometry.heads,
+                      " heads of width ", geometry.head_width, " with ",
+                      geometry.bytes_per_value, " bytes a value");
+}
+
+absl::Status CheckAlike(const std::vector<DeviceModel>& devices) {
+  const cache::CacheGeometry first = devices[0].model->cache_geometry();
+  for (const DeviceModel& device : devices) {
+    const cache::CacheGeometry other = device.model->cache_geometry();
+    if (other == first) continue;
+    return absl::InvalidArgumentError(absl::StrCat(
+        "all devices must have the same cache, but that of ", devices[0].device,
+        " has ", Text(first), ", that of ", device.device, " ", Text(other)));
+  }
+  return absl::OkStatus();
+}
+
 SchedulerOptions WithLimit(SchedulerOptions options, std::int64_t blocks) {
   if (options.limit_blocks == 0) options.limit_blocks = blocks;
   return options;
@@ -51,6 +70,17 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(
     const EngineOptions& options, std::unique_ptr<model::ImageModel> model,
     std::shared_ptr<const ScheduleBook> schedules, const Clock* clock,
     ServerObserver* observer) {
+  std::vector<DeviceModel> devices(1);
+  devices[0].model = std::move(model);
+  return Create(options, std::move(devices), std::move(schedules), clock,
+                observer);
+}
+
+absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(
+    const EngineOptions& options, std::vector<DeviceModel> devices,
+    std::shared_ptr<const ScheduleBook> schedules, const Clock* clock,
+    ServerObserver* observer) {
+  HEATKV_CHECK(!devices.empty());
   if (options.pool_blocks < 1 || options.cached_prompts < 0) {
     return absl::InvalidArgumentError(
         absl::StrCat("engine options: pool_blocks ", options.pool_blocks,
@@ -59,67 +89,85 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(
   }
   RETURN_IF_ERROR(CheckOptions(
       WithLimit(options.scheduler, options.pool_blocks), options.pool_blocks));
-  HEATKV_CHECK(schedules->geometry() == model->cache_geometry());
-  RETURN_IF_ERROR(model->CreateArena(options.pool_blocks));
+  RETURN_IF_ERROR(CheckAlike(devices));
+  HEATKV_CHECK(schedules->geometry() == devices[0].model->cache_geometry());
+  for (const DeviceModel& device : devices) {
+    const absl::Status created = device.model->CreateArena(options.pool_blocks);
+    if (!created.ok()) {
+      return OfDevice(devices.size() > 1, device.device, created);
+    }
+  }
   return std::unique_ptr<Engine>(new Engine(
-      options, std::move(model), std::move(schedules), clock, observer));
+      options, std::move(devices), std::move(schedules), clock, observer));
 }
 
-Engine::Engine(const EngineOptions& options,
-               std::unique_ptr<model::ImageModel> model,
+Engine::Engine(const EngineOptions& options, std::vector<DeviceModel> devices,
                std::shared_ptr<const ScheduleBook> schedules,
                const Clock* clock, ServerObserver* observer)
     : options_(options),
       clock_(clock),
       observer_(observer),
-      geometry_(model->cache_geometry()),
-      model_(std::move(model)),
-      watch_(model_.get(),
-             [this](const absl::Status& status) { OnModelHealth(status); }),
-      pool_(options.pool_blocks),
-      prompts_(options.cached_prompts, options.cached_prompt_bytes),
-      head_blocks_(geometry_.heads_in_model(), 0),
-      schedules_(std::move(schedules)),
-      scheduler_(WithLimit(options.scheduler, options.pool_blocks),
-                 [spec = &model_->spec()](int ladder, int scale, int branches) {
-                   return model::GroupCapacity(*spec, ladder, scale, branches);
-                 }) {
-  Publish();
+      geometry_(devices[0].model->cache_geometry()),
+      state_(
+          WithLimit(options.scheduler, options.pool_blocks),
+          [spec = &devices[0].model->spec()](int ladder, int scale,
+                                             int branches) {
+            return model::GroupCapacity(*spec, ladder, scale, branches);
+          },
+          static_cast<int>(devices.size())) {
+  state_.schedules = std::move(schedules);
+  for (DeviceModel& device : devices) {
+    const int number = static_cast<int>(devices_.size());
+    devices_.push_back(std::make_unique<EngineDevice>(
+        number, std::move(device.device), options, std::move(device.model),
+        &state_, clock, observer));
+  }
 }
 
 Engine::~Engine() {
   Drain(absl::InfinitePast());
-  if (thread_.joinable()) {
-    {
-      const std::lock_guard<std::mutex> lock(mutex_);
-      stopping_ = true;
-    }
-    has_work_.notify_one();
-    thread_.join();
+  {
+    const std::lock_guard<std::mutex> lock(state_.mutex);
+    state_.stopping = true;
+    state_.Announce();
   }
-  EndWhatIsOver();
-  AnswerViews();
-  HEATKV_CHECK(images_.empty() && requests_.empty());
+  for (std::thread& thread : threads_) thread.join();
+  for (const auto& device : devices_) device->WindUp();
+  for (const auto& device : devices_) HEATKV_CHECK(!device->holds_images());
+  HEATKV_CHECK(state_.requests.empty());
 }
 
 void Engine::Start() {
-  HEATKV_CHECK(!thread_.joinable());
-  thread_ = std::thread([this] {
-    absl::Status status = model_->WarmUp();
-    {
-      const std::lock_guard<std::mutex> lock(mutex_);
-      warm_up_ = std::move(status);
-    }
-    is_warm_.notify_all();
-    Loop();
-  });
+  HEATKV_CHECK(threads_.empty());
+  for (const auto& device : devices_) {
+    threads_.emplace_back([device = device.get()] { device->Run(); });
+  }
 }
 
 absl::Status Engine::AwaitWarm() const {
-  std::unique_lock<std::mutex> lock(mutex_);
-  is_warm_.wait(lock, [this] { return warm_up_.has_value(); });
-  return *warm_up_;
+  std::unique_lock<std::mutex> lock(state_.mutex);
+  state_.is_warm.wait(lock, [this] {
+    return std::all_of(state_.devices.begin(), state_.devices.end(),
+                       [](const EngineState::OfDevice& device) {
+                         return device.warm_up.has_value();
+                       });
+  });
+  for (int d = 0; d < devices(); ++d) {
+    const absl::Status& warm_up = *state_.devices[d].warm_up;
+    if (!warm_up.ok()) {
+      return OfDevice(devices() > 1, device_name(d), warm_up);
+    }
+  }
+  return absl::OkStatus();
 }
+
+bool Engine::RunOnce() {
+  bool any = false;
+  for (const auto& device : devices_) any |= device->RunOnce();
+  return any;
+}
+
+bool Engine::RunOnce(int device) { return devices_[device]->RunOnce(); }
 
 absl::StatusOr<ScheduledRequest> Engine::Describe(
     const GenerationRequest& request, int branches) const {
@@ -181,9 +229,9 @@ absl::StatusOr<std::uint64_t> Engine::Submit(GenerationRequest request,
   if (!described.ok()) return Refuse(Refusal::kNeverFits, described.status());
   const cache::Trajectory& asked = *described->choices.front().trajectory;
 
-  const std::lock_guard<std::mutex> lock(mutex_);
-  if (draining_) {
-    const bool is_for_good = drain_deadline_ < absl::InfiniteFuture();
+  const std::lock_guard<std::mutex> lock(state_.mutex);
+  if (state_.draining) {
+    const bool is_for_good = state_.drain_deadline < absl::InfiniteFuture();
     return Refuse(
         Refusal::kDraining,
         WithRetryHint(absl::UnavailableError(
@@ -192,36 +240,37 @@ absl::StatusOr<std::uint64_t> Engine::Submit(GenerationRequest request,
                                         "requests until it is undrained"),
                       absl::Seconds(5)));
   }
-  if (!model_health_.ok()) {
+  if (const absl::Status health = state_.Health(); !health.ok()) {
     return Refuse(Refusal::kModelUnwell,
                   WithRetryHint(absl::UnavailableError(absl::StrCat(
                                     "the model cannot compute at present: ",
-                                    model_health_.message())),
+                                    health.message())),
                                 ModelWatch::kRetryEvery));
   }
   const std::int64_t bytes = described->images * asked.peak_bytes();
-  if (absl::Status joins = scheduler_.queue().MayJoin(bytes); !joins.ok()) {
-    const bool is_full =
-        scheduler_.queue().size() >= scheduler_.options().queue.max_requests;
+  if (absl::Status joins = state_.scheduler.queue().MayJoin(bytes);
+      !joins.ok()) {
+    const bool is_full = state_.scheduler.queue().size() >=
+                         state_.scheduler.options().queue.max_requests;
     return Refuse(is_full ? Refusal::kQueueFull : Refusal::kBytesFull,
                   WithRetryHint(std::move(joins), RetryAfter()));
   }
   if (const std::int64_t peak =
           described->choices.back().trajectory->peak_blocks();
-      peak > scheduler_.options().limit_blocks) {
+      peak > state_.scheduler.options().limit_blocks) {
     return Refuse(Refusal::kNeverFits,
                   absl::FailedPreconditionError(absl::StrCat(
                       "an image holds ", asked.bytes(peak),
                       " bytes of cache at its peak, but the pool has just been "
                       "made smaller, to ",
-                      asked.bytes(scheduler_.options().limit_blocks))));
+                      asked.bytes(state_.scheduler.options().limit_blocks))));
   }
   const RequestEstimate estimate = EstimateLocked(*described);
   if (estimate.least_wait.has_value()) {
     const absl::Duration least = *estimate.least_wait + *estimate.least_run;
     const absl::Duration left = request.deadline - described->arrived;
     if (least > left) {
-      if (requests_.empty()) costs_.Doubt();
+      if (state_.requests.empty()) state_.costs.Doubt();
       return Refuse(
           Refusal::kDeadline,
           absl::DeadlineExceededError(absl::StrCat(
@@ -233,12 +282,13 @@ absl::StatusOr<std::uint64_t> Engine::Submit(GenerationRequest request,
     }
   }
 
-  const std::uint64_t number = next_number_++;
+  const std::uint64_t number = state_.next_number++;
   described->number = number;
-  described->image_byte_seconds = costs_.ByteSeconds(request.ladder, asked);
+  described->image_byte_seconds =
+      state_.costs.ByteSeconds(request.ladder, asked);
   auto running = std::make_shared<RunningRequest>(
       number, std::move(request), std::move(sink), std::move(knobs),
-      described->arrived);
+      described->arrived, devices());
   running->image_byte_seconds = described->image_byte_seconds;
   running->usage.full_cache_bytes = asked.full_cache_bytes();
   running->usage.tier = running->asked.tier;
@@ -251,99 +301,16 @@ absl::StatusOr<std::uint64_t> Engine::Submit(GenerationRequest request,
   accepted.expected_wait = estimate.expected_wait;
   accepted.expected_run = estimate.expected_run;
   running->sink->OnEvent(std::move(accepted));
-  requests_[number] = std::move(running);
-  scheduler_.Enqueue(*std::move(described));
-  has_work_.notify_one();
+  state_.requests[number] = std::move(running);
+  state_.scheduler.Enqueue(*std::move(described));
+  state_.Announce();
   return number;
 }
 
-absl::StatusOr<RequestEstimate> Engine::EstimateRequest(
-    const GenerationRequest& request) const {
-  const int scales = spec().ladders[request.ladder].ladder.num_scales();
-  ASSIGN_OR_RETURN(const ScheduledRequest described,
-                   Describe(request, MakeKnobs(request, scales).branches()));
-  const std::lock_guard<std::mutex> lock(mutex_);
-  RequestEstimate estimate = EstimateLocked(described);
-  estimate.trajectory = described.choices.front().trajectory;
-  const cache::ScaleLadder& ladder = estimate.trajectory->schedule()->ladder();
-  for (int s = 0; s < scales; ++s) {
-    estimate.scale_times.push_back(
-        costs_.Step(request.ladder, s, estimate.trajectory->branches(),
-                    static_cast<int>(ladder.tokens(s))));
-  }
-  estimate.byte_seconds =
-      described.images *
-      costs_.ByteSeconds(request.ladder, *estimate.trajectory);
-  estimate.admissible_now =
-      scheduler_.WouldStartNow(described, clock_->Now(), &estimate.reason);
-  if (draining_) {
-    estimate.admissible_now = false;
-    estimate.reason = "the server takes no requests now";
-  } else if (!model_health_.ok()) {
-    estimate.admissible_now = false;
-    estimate.reason = absl::StrCat("the model cannot compute at present: ",
-                                   model_health_.message());
-  }
-  return estimate;
-}
-
-RequestEstimate Engine::EstimateLocked(const ScheduledRequest& request) const {
-  RequestEstimate estimate;
-  estimate.requests_ahead = scheduler_.queue().size();
-  const cache::Trajectory& asked = *request.choices.front().trajectory;
-  const auto image = costs_.Rest(request.ladder, asked, 0);
-  if (!image.has_value()) return estimate;
-  absl::Duration in_flight, waiting, least;
-  for (const Scheduler::Flight& flight : scheduler_.InFlight()) {
-    const RunningRequest& other = *requests_.at(flight.image.request);
-    const absl::Duration rest =
-        costs_
-            .Rest(flight.ladder, *flight.progress.trajectory,
-                  flight.progress.next_scale)
-            .value_or(absl::ZeroDuration());
-    in_flight += rest;
-    if (other.ending.ok() && other.asked.priority >= request.priority) {
-      least += rest;
-    }
-  }
-  for (const QueuedRequest* queued :
-       scheduler_.queue().InOrder(clock_->Now())) {
-    if (queued->priority < request.priority) continue;
-    const RunningRequest& other = *requests_.at(queued->number);
-    const absl::Duration work =
-        queued->images * costs_
-                             .Rest(other.asked.ladder,
-                                   *other.plan(other.asked.tier)
-                                        .trajectory(other.knobs.branches()),
-                                   0)
-                             .value_or(absl::ZeroDuration());
-    waiting += work;
-    // Other tenants take turns with it.
-    if (other.ending.ok() && other.asked.tenant == request.tenant) {
-      least += work;
-    }
-  }
-  const absl::Duration own =
-      request.images * *image + costs_.Text().value_or(absl::ZeroDuration());
-  const bool is_latency =
-      scheduler_.options().policy == SchedulingPolicy::kLatency;
-  estimate.least_wait = is_latency ? least : absl::ZeroDuration();
-  estimate.least_run = request.images * *image;
-  if (is_latency) {
-    estimate.expected_wait = in_flight + waiting;
-    estimate.expected_run = own;
-  } else {
-    // What runs shares the device with it from its start.
-    estimate.expected_wait = waiting;
-    estimate.expected_run = in_flight + own;
-  }
-  return estimate;
-}
-
 void Engine::Cancel(std::uint64_t request, CancelCause cause) {
-  const std::lock_guard<std::mutex> lock(mutex_);
-  const auto found = requests_.find(request);
-  if (found == requests_.end() || !found->second->ending.ok()) return;
+  const std::lock_guard<std::mutex> lock(state_.mutex);
+  const auto found = state_.requests.find(request);
+  if (found == state_.requests.end() || !found->second->ending.ok()) return;
   RunningRequest& running = *found->second;
   running.over_since = clock_->Now();
   if (cause == CancelCause::kClient) {
@@ -354,30 +321,31 @@ void Engine::Cancel(std::uint64_t request, CancelCause cause) {
     running.ending =
         absl::AbortedError("the client did not read its stream for too long");
   }
-  has_work_.notify_one();
+  state_.Announce();
 }
 
 void Engine::Drain(absl::Time deadline) {
-  const std::lock_guard<std::mutex> lock(mutex_);
-  draining_ = true;
-  drain_deadline_ = std::min(drain_deadline_, deadline);
+  const std::lock_guard<std::mutex> lock(state_.mutex);
+  state_.draining = true;
+  state_.drain_deadline = std::min(state_.drain_deadline, deadline);
 }
 
 void Engine::Undrain() {
-  const std::lock_guard<std::mutex> lock(mutex_);
-  if (clock_->Now() >= drain_deadline_) return;
-  draining_ = false;
-  drain_deadline_ = absl::InfiniteFuture();
+  const std::lock_guard<std::mutex> lock(state_.mutex);
+  if (clock_->Now() >= state_.drain_deadline) return;
+  state_.draining = false;
+  state_.drain_deadline = absl::InfiniteFuture();
 }
 
 bool Engine::AwaitIdle(absl::Duration timeout) const {
-  std::unique_lock<std::mutex> lock(mutex_);
-  const auto idle = [this] { return requests_.empty(); };
+  std::unique_lock<std::mutex> lock(state_.mutex);
+  const auto idle = [this] { return state_.requests.empty(); };
   if (timeout == absl::InfiniteDuration()) {
-    is_idle_.wait(lock, idle);
+    state_.is_idle.wait(lock, idle);
     return true;
   }
-  return is_idle_.wait_for(lock, absl::ToChronoNanoseconds(timeout), idle);
+  return state_.is_idle.wait_for(lock, absl::ToChronoNanoseconds(timeout),
+                                 idle);
 }
 
 absl::Status Engine::Reconfigure(
@@ -385,15 +353,15 @@ absl::Status Engine::Reconfigure(
     std::shared_ptr<const ScheduleBook> schedules) {
   RETURN_IF_ERROR(CheckOptions(options, options_.pool_blocks));
   HEATKV_CHECK(schedules->geometry() == geometry_);
-  const std::lock_guard<std::mutex> lock(mutex_);
-  scheduler_.SetOptions(options);
-  schedules_ = std::move(schedules);
+  const std::lock_guard<std::mutex> lock(state_.mutex);
+  state_.scheduler.SetOptions(options);
+  state_.schedules = std::move(schedules);
   // Those that no longer fit, whatever else finishes, would wait for ever.
   for (const QueuedRequest* queued :
-       scheduler_.queue().InOrder(clock_->Now())) {
-    const std::int64_t peak = scheduler_.LeastPeak(queued->number);
+       state_.scheduler.queue().InOrder(clock_->Now())) {
+    const std::int64_t peak = state_.scheduler.LeastPeak(queued->number);
     if (peak <= options.limit_blocks) continue;
-    RunningRequest& request = *requests_.at(queued->number);
+    RunningRequest& request = *state_.requests.at(queued->number);
     if (!request.ending.ok()) continue;
     request.over_since = clock_->Now();
     request.cause = EndCause::kFailure;
@@ -402,56 +370,39 @@ absl::Status Engine::Reconfigure(
         peak * geometry_.block_bytes(), " bytes at its peak, the pool has ",
         options.limit_blocks * geometry_.block_bytes()));
   }
-  has_work_.notify_one();
+  state_.Announce();
   return absl::OkStatus();
 }
 
 absl::StatusOr<int> Engine::CountTokens(absl::string_view prompt) const {
-  return model_->CountTokens({prompt.data(), prompt.size()});
+  return devices_[0]->model().CountTokens({prompt.data(), prompt.size()});
 }
 
 std::shared_ptr<const ScheduleBook> Engine::schedules() const {
-  const std::lock_guard<std::mutex> lock(mutex_);
-  return schedules_;
+  const std::lock_guard<std::mutex> lock(state_.mutex);
+  return state_.schedules;
 }
 
 SchedulerOptions Engine::scheduler_options() const {
-  const std::lock_guard<std::mutex> lock(mutex_);
-  return scheduler_.options();
+  const std::lock_guard<std::mutex> lock(state_.mutex);
+  return state_.scheduler.options();
 }
 
 void Engine::ViewPool(bool per_head, std::function<void(PoolSnapshot)> done) {
-  const std::lock_guard<std::mutex> lock(mutex_);
-  views_.push_back({per_head, std::move(done)});
-  has_work_.notify_one();
+  auto view = std::make_shared<PoolView>();
+  view->per_head = per_head;
+  view->done = std::move(done);
+  view->devices_left = devices();
+  const std::lock_guard<std::mutex> lock(state_.mutex);
+  for (EngineState::OfDevice& device : state_.devices) {
+    device.views.push_back(view);
+  }
+  state_.Announce();
 }
 
 EngineStats Engine::Stats() const {
-  const std::lock_guard<std::mutex> lock(mutex_);
-  EngineStats stats = stats_;
-  stats.limit_blocks = scheduler_.options().limit_blocks;
-  stats.waiting_requests = scheduler_.queue().size();
-  stats.waiting_bytes = scheduler_.queue().bytes();
-  if (!scheduler_.queue().empty()) {
-    stats.oldest_wait = clock_->Now() - scheduler_.queue().oldest_arrival();
-  }
-  stats.draining = draining_;
-  stats.model_is_well = model_health_.ok();
-  return stats;
-}
-
-absl::Duration Engine::RetryAfter() const {
-  absl::Duration work;
-  for (const auto& [number, request] : requests_) {
-    const int left = request->images() - request->images_done;
-    work += left * costs_
-                       .Rest(request->asked.ladder,
-                             *request->plan(request->asked.tier)
-                                  .trajectory(request->knobs.branches()),
-                             0)
-                       .value_or(absl::ZeroDuration());
-  }
-  return std::clamp(work, absl::Seconds(1), absl::Minutes(1));
+  const std::lock_guard<std::mutex> lock(state_.mutex);
+  return state_.Stats(clock_->Now());
 }
 
 }  // namespace heatkv::server

@@ -1,11 +1,12 @@
 // A picture of the engine between two steps: how many bytes every head holds,
-// how full the pool and the waiting line are.  A plain value.
+// how full pools and the waiting line are.  A plain value.
 
 #ifndef SERVER_ENGINE_ENGINE_STATS_H_
 #define SERVER_ENGINE_ENGINE_STATS_H_
 
 #include <algorithm>
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "absl/time/time.h"
@@ -13,10 +14,9 @@
 
 namespace heatkv::server {
 
-struct EngineStats {
-  cache::CacheGeometry geometry;
-
-  // Blocks of the pool.
+// The pool of a device, or of several together.
+struct PoolStats {
+  // In blocks.
   std::int64_t capacity_blocks = 0;  // allocated
   std::int64_t limit_blocks = 0;     // that the configuration grants
   // That is in force: more than the limit while images that started under a
@@ -37,16 +37,29 @@ struct EngineStats {
   std::int64_t plan_error_blocks = 0;
 
   int running_images = 0;
+  bool model_is_well = true;  // of several: one of them
+
+  std::int64_t free_blocks() const {
+    return std::max<std::int64_t>(effective_limit_blocks - used_blocks, 0);
+  }
+};
+
+struct DeviceStats : PoolStats {
+  std::string device;  // "cuda:0"
+};
+
+// Of all devices together.
+struct EngineStats : PoolStats {
+  cache::CacheGeometry geometry;
   int running_requests = 0;
   int waiting_requests = 0;
   std::int64_t waiting_bytes = 0;  // peaks of the images that wait
   absl::Duration oldest_wait;
   bool draining = false;
-  bool model_is_well = true;
 
-  std::int64_t free_blocks() const {
-    return std::max<std::int64_t>(effective_limit_blocks - used_blocks, 0);
-  }
+  // Each of several devices; empty if there is but one.
+  std::vector<DeviceStats> devices;
+
   std::int64_t bytes(std::int64_t blocks) const {
     return blocks * geometry.block_bytes();
   }

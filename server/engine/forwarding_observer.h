@@ -42,6 +42,10 @@ class ForwardingObserver : public ServerObserver {
   void OnModelHealth(const absl::Status& status) override {
     next_->OnModelHealth(status);
   }
+  void OnDeviceHealth(const std::string& device,
+                      const absl::Status& status) override {
+    next_->OnDeviceHealth(device, status);
+  }
 
  private:
   ServerObserver* const next_;

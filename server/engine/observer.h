@@ -80,8 +80,11 @@ class ServerObserver {
   // Bytes held times seconds that a tenant was charged for a started image.
   virtual void OnCharge(const std::string& /*tenant*/,
                         double /*byte_seconds*/) {}
-  // The model cannot compute any more, for this reason; or, with OK, can again.
+  // No model can compute any more, for this reason; or, with OK, one can again.
   virtual void OnModelHealth(const absl::Status& /*status*/) {}
+  // The same of one of several devices.
+  virtual void OnDeviceHealth(const std::string& /*device*/,
+                              const absl::Status& /*status*/) {}
 };
 
 }  // namespace heatkv::server

@@ -19,6 +19,7 @@ struct ImageSnapshot {
   std::string tenant;
   std::string tier;  // granted
   int image = 0;     // its index in the request
+  int device = 0;    // its number in the engine
   int scales_done = 0;
   int scales = 0;
   std::int64_t held_blocks = 0;
@@ -30,7 +31,8 @@ struct ImageSnapshot {
 struct PoolSnapshot {
   absl::Time time;
   EngineStats stats;
-  std::vector<ImageSnapshot> images;  // in the order in which they started
+  // In the order in which their requests arrived.
+  std::vector<ImageSnapshot> images;
 };
 
 }  // namespace heatkv::server

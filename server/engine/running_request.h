@@ -1,16 +1,19 @@
 // One request inside the engine, from the moment it was accepted until its
 // sink hears the end, and one image of it while it is being made.
 //
-// Thread safety: what is const may be read by any thread; what says so is
-// guarded by the engine's lock; everything else belongs to the engine thread.
+// Thread safety: what is const may be read by any thread; what is of a device
+// belongs to that device's thread; everything else is guarded by the engine's
+// lock.  The sink is told through Tell and Finish, by one thread at a time.
 
 #ifndef SERVER_ENGINE_RUNNING_REQUEST_H_
 #define SERVER_ENGINE_RUNNING_REQUEST_H_
 
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/time/time.h"
 #include "cache/block_lists.h"
@@ -24,18 +27,20 @@ namespace heatkv::server {
 struct RunningRequest {
   RunningRequest(std::uint64_t number, GenerationRequest asked,
                  std::shared_ptr<EventSink> sink, model::SamplingKnobs knobs,
-                 absl::Time arrived)
+                 absl::Time arrived, int devices)
       : number(number),
         asked(std::move(asked)),
         sink(std::move(sink)),
         knobs(std::move(knobs)),
-        arrived(arrived) {}
+        arrived(arrived),
+        on(devices) {}
 
   int images() const { return static_cast<int>(asked.seeds.size()); }
   const TierPlan& plan(int tier) const {
     return asked.book->plan(asked.ladder, tier);
   }
-  // The name of the tier granted, or asked for before it starts.
+  // The name of the tier granted, or asked for before it starts.  Does not
+  // change once an image has started.
   const std::string& tier_name() const {
     return asked.book->tiers()[usage.tier].name;
   }
@@ -46,21 +51,42 @@ struct RunningRequest {
   const model::SamplingKnobs knobs;  // of all images, but for the seed
   const absl::Time arrived;
 
-  // Guarded by the engine's lock: why it must end, and since when.
+  // May be called with the engine's lock or without it.
+  void Tell(EngineEvent event) {
+    const std::lock_guard<std::mutex> lock(sink_mutex);
+    sink->OnEvent(std::move(event));
+  }
+  void Finish(const absl::Status& status) {
+    const std::lock_guard<std::mutex> lock(sink_mutex);
+    sink->OnFinished(status, usage);
+  }
+
+  // Why it must end, and since when.
   absl::Status ending;
   EndCause cause = EndCause::kFailure;
   absl::Time over_since;
+  // One thread is telling the sink the end; nobody else touches it any more.
+  bool is_finished = false;
 
   int reported_position = -1;
   int images_started = 0;
   int images_done = 0;
+  int live_images = 0;  // RunningImages, also while they begin
   bool has_shown_picture = false;
-  bool has_prepared_text = false;
-  // Of the tier granted; null before the first image starts.
+  // Of the tier granted; null before the first image starts, and then the same
+  // to the end, so that whoever makes an image may read it without the lock.
   std::shared_ptr<const cache::Trajectory> trajectory;
-  std::shared_ptr<const model::EncodedText> text;
   double image_byte_seconds = 0;
   RequestUsage usage;
+
+  struct OnDevice {
+    bool has_prepared_text = false;
+    bool has_ended = false;  // nothing of it is here, and nothing will be
+    std::shared_ptr<const model::EncodedText> text;
+  };
+  std::vector<OnDevice> on;  // by the device's number
+
+  std::mutex sink_mutex;
 };
 
 struct RunningImage {

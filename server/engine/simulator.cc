@@ -14,7 +14,9 @@ namespace {
 class Simulation {
  public:
   explicit Simulation(const SimulationInput& input)
-      : input_(input), scheduler_(Options(input), input.capacity) {
+      : input_(input),
+        scheduler_(Options(input), input.capacity, input.devices),
+        devices_(input.devices) {
     HEATKV_CHECK(!input.kinds.empty() && input.costs != nullptr);
     for (const RequestKind& kind : input.kinds) {
       HEATKV_CHECK(!kind.choices.empty() && kind.images >= 1);
@@ -25,17 +27,26 @@ class Simulation {
   SimulationReport Run() {
     upcoming_ = input_.requests();
     while (true) {
-      TakeArrivals();
-      EndWhatIsOver();
-      const std::optional<Turn> turn = scheduler_.Next(Now());
-      if (turn.has_value()) {
-        Execute(*turn);
-      } else if (upcoming_.has_value()) {
-        HEATKV_CHECK(alive_.empty()) << "requests wait, and nothing runs";
-        if (input_.backlog == 0) Pass(upcoming_->arrives - now_);
-      } else {
-        break;
+      if (AnyIsIdle()) {
+        TakeArrivals();
+        EndWhatIsOver();
+        AskIdleDevices();
       }
+      const int next = FirstToEnd();
+      if (next < 0) {
+        if (!upcoming_.has_value()) break;
+        HEATKV_CHECK(alive_.empty()) << "requests wait, and nothing runs";
+        if (input_.backlog == 0) AdvanceTo(upcoming_->arrives);
+        continue;
+      }
+      const absl::Duration until = devices_[next].until;
+      if (AnyIsIdle() && upcoming_.has_value() && input_.backlog == 0 &&
+          upcoming_->arrives < until) {
+        AdvanceTo(upcoming_->arrives);
+        continue;
+      }
+      AdvanceTo(until);
+      Complete(next);
     }
     HEATKV_CHECK(alive_.empty()) << "requests wait, and nothing runs";
     Finish();
@@ -48,7 +59,24 @@ class Simulation {
     int kind = 0;
     const cache::Trajectory* trajectory = nullptr;  // once started
     int finished = 0;
-    std::vector<int> next_scales;  // of the images that started
+    struct Image {
+      int next_scale = -1;  // none before it starts and once it is finished
+      int device = 0;
+    };
+    std::vector<Image> images;
+    int started = 0;
+    std::vector<bool> has_text;  // by device
+  };
+
+  // What a device does: nothing, a step, or one decoding after the other.
+  struct Device {
+    std::optional<Turn> turn;
+    int scales = 0;  // of the turn's ladder
+    bool is_decoding = false;
+    std::size_t decoding = 0;  // which of the turn's images
+    absl::Duration until;      // the end of the step or the decoding
+    std::int64_t held = 0;     // between steps
+    std::int64_t used = 0;     // now
   };
 
   struct Ending {
@@ -150,6 +178,8 @@ class Simulation {
     scheduled.choices = kind.choices;
     scheduler_.Enqueue(std::move(scheduled));
     alive_[number].kind = request.kind;
+    alive_[number].images.resize(kind.images);
+    alive_[number].has_text.resize(devices_.size());
     waiting_images_ += kind.images;
     if (request.cancelled_after <= request.deadline_after) {
       AddEnding(request.arrives + request.cancelled_after, number,
@@ -171,13 +201,18 @@ class Simulation {
       const auto found = alive_.find(ending.number);
       if (found == alive_.end()) continue;
       const Alive& request = found->second;
-      for (const int scale : request.next_scales) {
-        if (scale < 0) continue;  // finished
-        held_ -= request.trajectory->blocks_before(scale);
+      for (const Alive::Image& image : request.images) {
+        if (image.next_scale < 0) continue;
+        // A step that is under way still uses what it uses.
+        Device& device = devices_[image.device];
+        const std::int64_t blocks =
+            request.trajectory->blocks_before(image.next_scale);
+        device.held -= blocks;
+        if (!IsInStep(device)) device.used -= blocks;
         --running_;
       }
-      waiting_images_ -= input_.kinds[request.kind].images -
-                         static_cast<int>(request.next_scales.size());
+      waiting_images_ -=
+          static_cast<int>(request.images.size()) - request.started;
       scheduler_.RemoveRequest(ending.number);
       End(found, ending.outcome);
     }
@@ -191,93 +226,167 @@ class Simulation {
     alive_.erase(request);
   }
 
-  void Execute(const Turn& turn) {
-    absl::Duration took = input_.costs->Step(turn.ladder, turn.scale,
-                                             turn.branches, turn.group.size());
-    std::int64_t used = held_;
-    in_turn_.clear();
-    for (const ImageRef& ref : turn.group) {
-      Alive& request = alive_.at(ref.request);
-      if (turn.scale == 0) took += Start(ref, &request);
-      in_turn_.push_back(&request);
-      HEATKV_CHECK_EQ(request.next_scales[ref.image], turn.scale);
-      used += request.trajectory->blocks_peak(turn.scale) -
-              request.trajectory->blocks_before(turn.scale);
-    }
-    HEATKV_CHECK_LE(used, scheduler_.EffectiveLimit());
-    ++report_.turns;
-    Spend(took, used);
-    for (std::size_t i = 0; i < turn.group.size(); ++i) {
-      StepDone(turn.group[i], in_turn_[i], turn.scale);
-    }
-    report_.plan_error_blocks = std::max(
-        report_.plan_error_blocks, std::abs(scheduler_.blocks_held() - held_));
-    const int scales =
-        in_turn_.front()->trajectory->schedule()->ladder().num_scales();
-    if (turn.scale + 1 < scales) return;
-    for (const ImageRef& ref : turn.group) Decode(ref, turn.ladder);
+  static bool IsInStep(const Device& device) {
+    return device.turn.has_value() && !device.is_decoding;
   }
 
-  // A finished image, unless its request ended meanwhile.
-  void Decode(const ImageRef& ref, int ladder) {
-    EndWhatIsOver();
+  bool AnyIsIdle() const {
+    return std::any_of(devices_.begin(), devices_.end(),
+                       [](const Device& d) { return !d.turn.has_value(); });
+  }
+
+  // -1 if all are idle.
+  int FirstToEnd() const {
+    int first = -1;
+    for (int d = 0; d < static_cast<int>(devices_.size()); ++d) {
+      if (devices_[d].turn.has_value() &&
+          (first < 0 || devices_[d].until < devices_[first].until)) {
+        first = d;
+      }
+    }
+    return first;
+  }
+
+  void AskIdleDevices() {
+    // A device that gets a turn may give work to one that had none.
+    bool any = true;
+    while (any) {
+      any = false;
+      for (int d = 0; d < static_cast<int>(devices_.size()); ++d) {
+        if (devices_[d].turn.has_value()) continue;
+        std::optional<Turn> turn = scheduler_.Next(Now(), d);
+        if (!turn.has_value()) continue;
+        BeginStep(*std::move(turn), d);
+        any = true;
+      }
+    }
+  }
+
+  void BeginStep(Turn turn, int d) {
+    Device& device = devices_[d];
+    absl::Duration took = input_.costs->Step(turn.ladder, turn.scale,
+                                             turn.branches, turn.group.size());
+    device.used = device.held;
+    for (const ImageRef& ref : turn.group) {
+      Alive& request = alive_.at(ref.request);
+      if (turn.scale == 0) took += Start(ref, d, &request);
+      HEATKV_CHECK_EQ(request.images[ref.image].next_scale, turn.scale);
+      const cache::Trajectory& trajectory = *request.trajectory;
+      device.used += trajectory.blocks_peak(turn.scale) -
+                     trajectory.blocks_before(turn.scale);
+      device.scales = trajectory.schedule()->ladder().num_scales();
+    }
+    HEATKV_CHECK_LE(device.used, scheduler_.EffectiveLimit(d));
+    ++report_.turns;
+    device.until = now_ + took;
+    device.is_decoding = false;
+    device.turn = std::move(turn);
+  }
+
+  void Complete(int d) {
+    Device& device = devices_[d];
+    const Turn& turn = *device.turn;
+    if (device.is_decoding) {
+      FinishImage(turn.group[device.decoding++]);
+      BeginDecoding(&device);
+      return;
+    }
+    const int scales = device.scales;
+    for (const ImageRef& ref : turn.group) {
+      const auto found = alive_.find(ref.request);
+      if (found != alive_.end()) {
+        StepDone(ref, &found->second, turn.scale, scales, &device);
+      }
+    }
+    device.used = device.held;
+    std::int64_t held = 0;
+    for (const Device& each : devices_) held += each.held;
+    report_.plan_error_blocks = std::max(
+        report_.plan_error_blocks, std::abs(scheduler_.blocks_held() - held));
+    if (turn.scale + 1 < scales) {
+      device.turn.reset();
+      return;
+    }
+    device.is_decoding = true;
+    device.decoding = 0;
+    BeginDecoding(&device);
+  }
+
+  // Of the next finished image of the turn, unless its request ended meanwhile.
+  void BeginDecoding(Device* device) {
+    const Turn& turn = *device->turn;
+    for (; device->decoding < turn.group.size(); ++device->decoding) {
+      EndWhatIsOver();
+      if (!alive_.contains(turn.group[device->decoding].request)) continue;
+      device->until = now_ + input_.costs->Decode(turn.ladder);
+      return;
+    }
+    device->turn.reset();
+  }
+
+  void FinishImage(const ImageRef& ref) {
     const auto found = alive_.find(ref.request);
     if (found == alive_.end()) return;
-    Alive& request = found->second;
-    Spend(input_.costs->Decode(ladder), held_);
     ++totals_.images;
+    Alive& request = found->second;
     if (++request.finished == input_.kinds[request.kind].images) {
       End(found, Outcome::kFinished);
     }
   }
 
   // The time that starting takes beside the step.
-  absl::Duration Start(const ImageRef& ref, Alive* request) {
-    HEATKV_CHECK_EQ(ref.image, request->next_scales.size());
-    request->next_scales.push_back(0);
+  absl::Duration Start(const ImageRef& ref, int device, Alive* request) {
+    request->images[ref.image] = {.next_scale = 0, .device = device};
+    ++request->started;
     ++running_;
     --waiting_images_;
     report_.most_running_images =
         std::max(report_.most_running_images, running_);
-    if (request->trajectory != nullptr) return absl::ZeroDuration();
+    const absl::Duration text =
+        request->has_text[device] ? absl::ZeroDuration() : input_.costs->text();
+    request->has_text[device] = true;
+    if (request->trajectory != nullptr) return text;
     request->trajectory = scheduler_.Choice(ref.request).trajectory.get();
     RequestRecord& record = Record(ref.request);
     record.started = now_;
     const auto& choices = input_.kinds[request->kind].choices;
     while (choices[++record.choice].trajectory.get() != request->trajectory) {
     }
-    return input_.costs->text();
+    return text;
   }
 
-  void StepDone(const ImageRef& ref, Alive* request, int scale) {
+  void StepDone(const ImageRef& ref, Alive* request, int scale, int scales,
+                Device* device) {
     const cache::Trajectory& trajectory = *request->trajectory;
     scheduler_.StepDone(ref);
-    held_ += trajectory.blocks_after(scale) - trajectory.blocks_before(scale);
-    int& next = request->next_scales[ref.image];
+    device->held +=
+        trajectory.blocks_after(scale) - trajectory.blocks_before(scale);
+    int& next = request->images[ref.image].next_scale;
     ++next;
     if (scale == 0 && ref.image == 0) Record(ref.request).first_scale = now_;
-    if (next == trajectory.schedule()->ladder().num_scales()) {
+    if (next == scales) {
       next = -1;
       --running_;
     }
   }
 
-  void Spend(absl::Duration time, std::int64_t used) {
+  void AdvanceTo(absl::Duration when) {
+    const absl::Duration time = when - now_;
+    std::int64_t used = 0;
+    int busy = 0;
+    for (const Device& device : devices_) {
+      used += device.used;
+      busy += device.turn.has_value();
+    }
     report_.most_used_blocks = std::max(report_.most_used_blocks, used);
-    totals_.busy += time;
-    Advance(time, used);
-  }
-
-  void Pass(absl::Duration time) { Advance(time, held_); }
-
-  void Advance(absl::Duration time, std::int64_t used) {
-    report_.trace.Add(now_, now_ + time,
+    report_.trace.Add(now_, when,
                       {.used_blocks = used,
                        .running_images = running_,
                        .waiting_images = waiting_images_});
-    now_ += time;
+    now_ = when;
     const double seconds = absl::ToDoubleSeconds(time);
     totals_.time += time;
+    totals_.busy += time * busy / static_cast<int>(devices_.size());
     totals_.running += seconds * running_;
     totals_.used += seconds * static_cast<double>(used);
   }
@@ -307,10 +416,9 @@ class Simulation {
   std::optional<SimulatedRequest> upcoming_;
   std::unordered_map<std::uint64_t, Alive> alive_;
   std::priority_queue<Ending> endings_;
-  std::vector<Alive*> in_turn_;  // of the turn's group; kept for its memory
 
   absl::Duration now_;
-  std::int64_t held_ = 0;  // between steps
+  std::vector<Device> devices_;
   int running_ = 0;
   int waiting_images_ = 0;
 

@@ -1,19 +1,19 @@
-// A simulation of one device: the server's own scheduler (with its queue, its
-// admission and its trajectories) runs against a table of costs instead of a
-// model, on a clock of its own.  For capacity tables, for comparing policies,
-// and for tests of the scheduler over millions of turns.
+// A simulation of one or several devices: the server's own scheduler (with its
+// queue, its admission and its trajectories) runs against a table of costs
+// instead of a model, on a clock of its own.  For capacity tables, for
+// comparing policies, and for tests of the scheduler over millions of turns.
 //
 // What is simulated, as the engine does it: requests join the queue or are
 // refused when they arrive, also in the middle of a step; those that were
 // cancelled or are late end before the next step or decoding; the text of a
-// request is encoded when its first image starts, a finished image is decoded
-// after its last step, and nothing else runs meanwhile.  What is not: the
-// refusal of deadlines that cannot be met, stalled readers, decoded previews,
-// and cached prompts.
+// request is encoded when its first image starts on a device, a finished image
+// is decoded after its last step, and nothing else runs there meanwhile.  What
+// is not: the refusal of deadlines that cannot be met, stalled readers, decoded
+// previews, and cached prompts.
 //
 // It keeps its own account of the blocks that every image holds and compares
 // it with the scheduler's: the plan error.  A step that would pass the limit
-// of the pool is a bug, which it CHECKs.
+// of a pool is a bug, which it CHECKs.
 //
 // Deterministic: equal input, equal report.  One thread, no real time.
 
@@ -57,7 +57,8 @@ using RequestSource = std::function<std::optional<SimulatedRequest>()>;
 struct SimulationInput {
   SchedulerOptions scheduler;
   StepCapacity capacity;
-  const StepCostTable* costs = nullptr;
+  const StepCostTable* costs = nullptr;  // of each device
+  int devices = 1;
   std::vector<RequestKind> kinds;
   std::vector<std::string> tenants = {""};
   RequestSource requests;
@@ -96,7 +97,7 @@ struct SimulationReport {
   // From the beginning to the end of the last request.
   OccupancyTrace trace;
   absl::Duration length;
-  absl::Duration busy;  // of which something was computed
+  absl::Duration busy;  // that something was computed; mean over the devices
   std::int64_t turns = 0;
   std::int64_t images = 0;  // finished
   std::int64_t most_used_blocks = 0;
@@ -111,7 +112,7 @@ struct SimulationReport {
   double mean_running_images = 0;
   double mean_used_blocks = 0;
   double images_per_second = 0;
-  double utilisation = 0;  // share of it that the device was busy
+  double utilisation = 0;  // share of it that a device was busy
 
   int Count(Outcome outcome) const;
 };

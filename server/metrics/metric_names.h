@@ -11,9 +11,9 @@ struct Description {
   const char* help;
 };
 
-// The pool.  used + free = effective limit, which is the limit unless that was
-// lowered below what running images need; capacity is what was allocated and
-// never changes.
+// The pool of a device.  used + free = effective limit, which is the limit
+// unless that was lowered below what running images need; capacity is what was
+// allocated and never changes.
 inline constexpr Description kPoolBytes = {
     "heatkv_kv_pool_bytes",
     "Bytes of the key-value pool by state: used holds tokens, free is the rest "
@@ -103,7 +103,15 @@ inline constexpr Description kDraining = {
     "heatkv_draining", "1 while the server takes no requests, else 0."};
 inline constexpr Description kModelUp = {
     "heatkv_model_up",
-    "1 while the model can compute, 0 while it cannot and is tried again."};
+    "1 while the model can compute, 0 while it cannot and is tried again (of "
+    "several devices: while one can)."};
+// Of each of several devices.
+inline constexpr Description kDeviceImagesRunning = {
+    "heatkv_device_images_running", "Images in the making on a device."};
+inline constexpr Description kDeviceUp = {
+    "heatkv_device_up",
+    "1 while the model on a device can compute, 0 while it cannot: it starts "
+    "no images then, as long as another one can."};
 inline constexpr Description kBuild = {
     "heatkv_build_info",
     "1; the labels name the server's version, the model it serves, and the "

@@ -54,8 +54,7 @@ prometheus::Family<prometheus::Histogram>* MakeHistograms(
 }  // namespace
 
 Metrics::Metrics(const MetricsOptions& options)
-    : gpu_(std::to_string(options.gpu)),
-      requests_(MakeCounters(&registry_, metric::kRequests)),
+    : requests_(MakeCounters(&registry_, metric::kRequests)),
       images_(MakeCounters(&registry_, metric::kImages)),
       request_duration_(MakeHistograms(&registry_, metric::kRequestDuration)),
       stage_duration_(MakeHistograms(&registry_, metric::kStageDuration)),
@@ -69,7 +68,10 @@ Metrics::Metrics(const MetricsOptions& options)
       first_picture_(&MakeHistograms(&registry_, metric::kFirstPicture)
                           ->Add({}, Buckets(metric::kFirstPictureBuckets))),
       lower_tier_(&MakeCounters(&registry_, metric::kLowerTier)->Add({})) {
-  RegisterPool(options);
+  for (const MetricsDevice& device : options.devices) {
+    pools_.emplace_back(device, options.devices.size() > 1, options.geometry,
+                        &registry_);
+  }
   RegisterMemory(options);
   requests_running_ = MakeGauge(&registry_, metric::kRequestsRunning);
   images_running_ = MakeGauge(&registry_, metric::kImagesRunning);
@@ -84,34 +86,6 @@ Metrics::Metrics(const MetricsOptions& options)
              {"weights", options.weights}})
       ->Set(1);
   RegisterKnownLabels(options);
-}
-
-void Metrics::RegisterPool(const MetricsOptions& options) {
-  const prometheus::Labels gpu = {{"gpu", gpu_}};
-  auto& heads = prometheus::BuildGauge()
-                    .Name(metric::kCacheBytes.name)
-                    .Help(metric::kCacheBytes.help)
-                    .Register(registry_);
-  for (int layer = 0; layer < options.geometry.layers; ++layer) {
-    for (int head = 0; head < options.geometry.heads; ++head) {
-      cache_bytes_.push_back(&heads.Add({{"gpu", gpu_},
-                                         {"layer", std::to_string(layer)},
-                                         {"head", std::to_string(head)}}));
-    }
-  }
-  auto& pool = prometheus::BuildGauge()
-                   .Name(metric::kPoolBytes.name)
-                   .Help(metric::kPoolBytes.help)
-                   .Register(registry_);
-  pool_used_ = &pool.Add({{"gpu", gpu_}, {"state", "used"}});
-  pool_free_ = &pool.Add({{"gpu", gpu_}, {"state", "free"}});
-  pool_capacity_ = MakeGauge(&registry_, metric::kPoolCapacityBytes, gpu);
-  pool_limit_ = MakeGauge(&registry_, metric::kPoolLimitBytes, gpu);
-  pool_effective_limit_ =
-      MakeGauge(&registry_, metric::kPoolEffectiveLimitBytes, gpu);
-  pool_high_water_ = MakeGauge(&registry_, metric::kPoolHighWaterBytes, gpu);
-  pool_peak_sum_ = MakeGauge(&registry_, metric::kPoolPeakSumBytes, gpu);
-  plan_error_ = MakeGauge(&registry_, metric::kPlanErrorBytes, gpu);
 }
 
 void Metrics::RegisterMemory(const MetricsOptions& options) {
@@ -255,20 +229,13 @@ void Metrics::OnCharge(const std::string& tenant, double byte_seconds) {
 }
 
 void Metrics::Update(const EngineStats& stats) const {
-  const auto set = [&](prometheus::Gauge* gauge, std::int64_t blocks) {
-    gauge->Set(static_cast<double>(stats.bytes(blocks)));
-  };
-  for (std::size_t i = 0; i < cache_bytes_.size(); ++i) {
-    set(cache_bytes_[i], stats.head_blocks[i]);
+  if (pools_.size() == 1) {
+    pools_.front().Update(stats);
+  } else {
+    for (std::size_t d = 0; d < pools_.size(); ++d) {
+      pools_[d].Update(stats.devices[d]);
+    }
   }
-  set(pool_used_, stats.used_blocks);
-  set(pool_free_, stats.free_blocks());
-  set(pool_capacity_, stats.capacity_blocks);
-  set(pool_limit_, stats.limit_blocks);
-  set(pool_effective_limit_, stats.effective_limit_blocks);
-  set(pool_peak_sum_, stats.peak_sum_blocks);
-  set(pool_high_water_, stats.high_water_blocks);
-  set(plan_error_, stats.plan_error_blocks);
   requests_running_->Set(stats.running_requests);
   images_running_->Set(stats.running_images);
   requests_waiting_->Set(stats.waiting_requests);

@@ -26,6 +26,7 @@
 #include "server/engine/engine_stats.h"
 #include "server/engine/observer.h"
 #include "server/metrics/metrics_endpoint.h"
+#include "server/metrics/pool_gauges.h"
 
 namespace heatkv::server {
 
@@ -56,7 +57,6 @@ class Metrics final : public ServerObserver, public prometheus::Collectable {
   std::vector<prometheus::MetricFamily> Collect() const override;
 
  private:
-  void RegisterPool(const MetricsOptions& options);
   void RegisterMemory(const MetricsOptions& options);
   void RegisterKnownLabels(const MetricsOptions& options);
   prometheus::Counter& Requests(const std::string& rpc, absl::StatusCode code,
@@ -68,28 +68,19 @@ class Metrics final : public ServerObserver, public prometheus::Collectable {
   prometheus::Histogram& CancelToRelease(EndCause cause);
   void Update(const EngineStats& stats) const;
 
-  const std::string gpu_;
   prometheus::Registry registry_;
   prometheus::Family<prometheus::Counter>* requests_;
   prometheus::Family<prometheus::Counter>* images_;
   prometheus::Family<prometheus::Histogram>* request_duration_;
   prometheus::Family<prometheus::Histogram>* stage_duration_;
   prometheus::Family<prometheus::Histogram>* scale_duration_;
-  std::vector<prometheus::Gauge*> cache_bytes_;  // [layer * heads + head]
+  std::vector<PoolGauges> pools_;  // by device
   prometheus::Family<prometheus::Histogram>* cancel_to_release_;
   prometheus::Family<prometheus::Counter>* refusals_;
   prometheus::Family<prometheus::Counter>* tenant_byte_seconds_;
   prometheus::Histogram* step_images_;
   prometheus::Histogram* first_picture_;
   prometheus::Counter* lower_tier_;
-  prometheus::Gauge* pool_used_;
-  prometheus::Gauge* pool_free_;
-  prometheus::Gauge* pool_capacity_;
-  prometheus::Gauge* pool_limit_;
-  prometheus::Gauge* pool_effective_limit_;
-  prometheus::Gauge* pool_peak_sum_;
-  prometheus::Gauge* pool_high_water_;
-  prometheus::Gauge* plan_error_;
   prometheus::Gauge* requests_running_;
   prometheus::Gauge* images_running_;
   prometheus::Gauge* requests_waiting_;

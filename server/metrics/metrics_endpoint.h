@@ -22,12 +22,17 @@
 
 namespace heatkv::server {
 
+struct MetricsDevice {
+  std::string name;  // "cuda:0"
+  int gpu = 0;       // its number
+};
+
 struct MetricsOptions {
   std::string listen;   // host:port; port 0 takes a free one
   std::string version;  // of the server
   std::string model;
   std::string weights;  // their hash, or what they are instead
-  int gpu = 0;
+  std::vector<MetricsDevice> devices = {{}};  // the engine's, in their order
   cache::CacheGeometry geometry;
   int scales = 0;                    // of the longest ladder
   std::vector<std::string> tiers;    // that requests may name

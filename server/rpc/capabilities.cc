@@ -48,7 +48,9 @@ v1::GetCapabilitiesResponse DescribeCapabilities(const CallServices& services) {
   const TierOffer offer = rules.offer();
   const ScheduleBook& book = *offer.book;
   const SchedulerOptions options = services.engine->scheduler_options();
-  const std::int64_t pool_blocks = options.limit_blocks;
+  // Of all devices together.
+  const std::int64_t pool_blocks =
+      services.engine->devices() * options.limit_blocks;
   v1::GetCapabilitiesResponse response;
   v1::ModelCapability& model = *response.add_models();
   model.set_name(spec.name);

@@ -1,5 +1,6 @@
 #include "server/rpc/generation_reactors.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace heatkv::server {
@@ -21,6 +22,16 @@ bool UnaryCall::Write(v1::GenerateImageEvent event) {
     response_->set_tier(event.started().tier());
   }
   return true;
+}
+
+// Images of several devices do not end in their order.
+void UnaryCall::Close(const grpc::Status& status) {
+  auto* const images = response_->mutable_images();
+  std::sort(images->pointer_begin(), images->pointer_end(),
+            [](const v1::Image* a, const v1::Image* b) {
+              return a->index() < b->index();
+            });
+  Finish(status);
 }
 
 }  // namespace heatkv::server

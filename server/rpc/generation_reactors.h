@@ -54,7 +54,7 @@ class UnaryCall final : public GenerationCall, public grpc::ServerUnaryReactor {
 
  private:
   bool Write(v1::GenerateImageEvent event) override;
-  void Close(const grpc::Status& status) override { Finish(status); }
+  void Close(const grpc::Status& status) override;
 
   v1::GenerateImageResponse* const response_;
   std::shared_ptr<UnaryCall> self_;

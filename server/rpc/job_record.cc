@@ -123,10 +123,17 @@ JobRecord::View JobRecord::Describe() const {
     *job.mutable_usage() = usage_;
     *job.mutable_expire_time() = ToProto(ended_ + ttl_);
   }
+  std::vector<const Entry*> images;
   for (const Entry& entry : entries_) {
-    if (!entry.event.has_image()) continue;
-    *job.add_images() = entry.event.image();
-    view.pictures.push_back(entry.picture);
+    if (entry.event.has_image()) images.push_back(&entry);
+  }
+  // Images of several devices do not end in their order.
+  std::sort(images.begin(), images.end(), [](const Entry* a, const Entry* b) {
+    return a->event.image().index() < b->event.image().index();
+  });
+  for (const Entry* entry : images) {
+    *job.add_images() = entry->event.image();
+    view.pictures.push_back(entry->picture);
   }
   return view;
 }

@@ -19,9 +19,27 @@ v1::ImageView ToProto(const ImageSnapshot& image, const EngineStats& stats) {
   view.set_scales(image.scales);
   view.set_held_bytes(stats.bytes(image.held_blocks));
   view.set_peak_bytes(stats.bytes(image.peak_blocks));
+  if (!stats.devices.empty()) {
+    view.set_device(stats.devices[image.device].device);
+  }
   for (const std::int64_t blocks : image.head_blocks) {
     view.add_head_bytes(stats.bytes(blocks));
   }
+  return view;
+}
+
+v1::DeviceView ToProto(const DeviceStats& device, const EngineStats& stats) {
+  v1::DeviceView view;
+  view.set_device(device.device);
+  view.set_capacity_bytes(stats.bytes(device.capacity_blocks));
+  view.set_limit_bytes(stats.bytes(device.limit_blocks));
+  view.set_effective_limit_bytes(stats.bytes(device.effective_limit_blocks));
+  view.set_used_bytes(stats.bytes(device.used_blocks));
+  view.set_high_water_bytes(stats.bytes(device.high_water_blocks));
+  view.set_peak_sum_bytes(stats.bytes(device.peak_sum_blocks));
+  view.set_plan_error_bytes(stats.bytes(device.plan_error_blocks));
+  view.set_images(device.running_images);
+  view.set_well(device.model_is_well);
   return view;
 }
 
@@ -48,6 +66,9 @@ v1::PoolView ToProto(const PoolSnapshot& snapshot) {
   }
   for (const ImageSnapshot& image : snapshot.images) {
     *view.add_images() = ToProto(image, stats);
+  }
+  for (const DeviceStats& device : stats.devices) {
+    *view.add_devices() = ToProto(device, stats);
   }
   return view;
 }

@@ -51,6 +51,26 @@ TEST(PoolTextTest, ShowsTotalsLayersAndImages) {
   EXPECT_THAT(text, Not(HasSubstr("limit")));
 }
 
+TEST(PoolTextTest, NamesEachOfSeveralDevices) {
+  v1::PoolView pool = View();
+  EXPECT_THAT(PoolText(pool, false), Not(HasSubstr(" on ")));
+  pool.mutable_images(0)->set_device("cuda:1");
+  for (const char* name : {"cuda:0", "cuda:1"}) {
+    v1::DeviceView& device = *pool.add_devices();
+    device.set_device(name);
+    device.set_used_bytes(8 << 20);
+    device.set_effective_limit_bytes(32 << 20);
+    device.set_high_water_bytes(20 << 20);
+    device.set_images(2);
+    device.set_well(std::string(name) == "cuda:0");
+  }
+  const std::string text = PoolText(pool, false);
+  EXPECT_THAT(text, HasSubstr("r #1 on cuda:1 "));
+  EXPECT_THAT(text, HasSubstr("cuda:0   8.0 MiB of 32.0 MiB used, 20.0 MiB at "
+                              "most so far; 2 images\n"));
+  EXPECT_THAT(text, HasSubstr("2 images; its model cannot compute\n"));
+}
+
 TEST(PoolTextTest, ShadesHeadsByWhatTheyHold) {
   v1::PoolView pool = View();
   for (const std::uint64_t bytes : {0, 0, 0, 0, 5, 10}) {

@@ -4,8 +4,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
+#include <vector>
+
 #include "absl/strings/str_cat.h"
 #include "model/text/relative_position.h"
+#include "model/text/token_buckets.h"
 #include "model/weights/tensor_bytes.h"
 
 namespace heatkv::model {
@@ -70,6 +74,40 @@ TEST(T5EncoderTest, InBfloat16TheFeaturesAreThoseOfFloat32ButForRounding) {
   const double error = ((mine - truth).norm() / truth.norm()).item<double>();
   EXPECT_GT(error, 0);
   EXPECT_LT(error, 0.02);
+}
+
+TEST(T5EncoderTest, PaddingThatIsHiddenChangesNothing) {
+  const auto encoder = *T5Encoder::Load(
+      GoldenSpec(),
+      *WeightStore::Open({"tests/golden/text/t5_weights.safetensors"}, {}));
+  const std::vector<int> ids = {5, 17, 159, 3, 88, 1};
+  const at::Tensor truth = encoder->Encode(ids);
+  const auto padded = [&](int rows, int padding, double bias_of_padding) {
+    std::vector<int> all = ids;
+    all.resize(rows, padding);
+    at::Tensor bias =
+        encoder->PositionBias(150).narrow(2, 0, rows).narrow(3, 0, rows);
+    bias = bias.masked_fill(at::arange(rows) >= 6, bias_of_padding);
+    return encoder->Encode(at::tensor(all, at::kInt), bias).narrow(0, 0, 6);
+  };
+  for (const int rows : {6, 7, 32}) {
+    for (const int padding : {0, 42}) {
+      EXPECT_TRUE(
+          at::allclose(padded(rows, padding, -INFINITY), truth, 1e-4, 1e-5))
+          << rows << " rows of " << padding;
+    }
+  }
+  EXPECT_FALSE(at::allclose(padded(7, 0, 0), truth, 1e-2, 1e-2));
+}
+
+TEST(TokenBucketTest, EveryTextHasTheSmallestPowerOfTwoThatHoldsIt) {
+  EXPECT_EQ(TokenBucket(1), 32);
+  EXPECT_EQ(TokenBucket(32), 32);
+  EXPECT_EQ(TokenBucket(33), 64);
+  EXPECT_EQ(TokenBucket(512), 512);
+  EXPECT_THAT(TokenBuckets(512), testing::ElementsAre(32, 64, 128, 256, 512));
+  EXPECT_THAT(TokenBuckets(77), testing::ElementsAre(32, 64, 128));
+  EXPECT_THAT(TokenBuckets(24), testing::ElementsAre(32));
 }
 
 TEST(T5EncoderTest, RefusesAnotherModelsWeights) {

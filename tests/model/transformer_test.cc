@@ -4,6 +4,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "model/infinity/block_names.h"
 #include "tests/model/random_model.h"
 
@@ -80,6 +82,35 @@ TEST(TransformerTest, UnconditionalTextHasThePromptsLength) {
   EXPECT_TRUE(at::allclose(short_text.pooled, encoded.pooled));
   EXPECT_TRUE(at::allclose(short_text.layers[1].values,
                            encoded.layers[1].values, 1e-4, 1e-5));
+}
+
+TEST(TransformerTest, HiddenPaddingOfATextChangesNothing) {
+  const TransformerSpec spec = SmallTransformerSpec();
+  const auto transformer = RandomTransformer(spec, 1);
+  const int tokens = 5;
+  const at::Tensor features = at::randn({tokens, spec.text_width});
+  const TextCondition truth = transformer->EncodeText(features);
+  for (const int rows : {5, 6, 32}) {
+    const at::Tensor padded =
+        at::cat({features, at::randn({rows - tokens, spec.text_width}) * 3});
+    const at::Tensor bias =
+        at::zeros({rows}).masked_fill(at::arange(rows) >= tokens, -INFINITY);
+    const TextCondition text = transformer->CompleteText(
+        transformer->CondenseText(padded, bias), tokens);
+    EXPECT_EQ(text.tokens, tokens);
+    const auto is_close = [](const at::Tensor& a, const at::Tensor& b) {
+      return a.sizes() == b.sizes() && at::allclose(a, b, 1e-4, 1e-5);
+    };
+    EXPECT_TRUE(is_close(text.pooled, truth.pooled));
+    EXPECT_TRUE(is_close(text.block_modulation, truth.block_modulation));
+    EXPECT_TRUE(is_close(text.head_scale, truth.head_scale));
+    EXPECT_TRUE(is_close(text.head_shift, truth.head_shift));
+    ASSERT_EQ(text.layers.size(), truth.layers.size());
+    for (std::size_t i = 0; i < truth.layers.size(); ++i) {
+      EXPECT_TRUE(is_close(text.layers[i].keys, truth.layers[i].keys));
+      EXPECT_TRUE(is_close(text.layers[i].values, truth.layers[i].values));
+    }
+  }
 }
 
 TEST(BlockNamesTest, AreInLayerOrderInEitherForm) {

@@ -2,16 +2,22 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <utility>
+
 #include "absl/strings/str_replace.h"
+#include "model/vae/convolution.h"
 #include "model/vae/decoder.h"
 #include "model/vae/pixels.h"
+#include "model/vae/row_bands.h"
 #include "model/weights/tensor_bytes.h"
 #include "tests/model/random_model.h"
 
 namespace heatkv::model {
 namespace {
 
+using testing::ElementsAre;
 using testing::HasSubstr;
+using testing::SizeIs;
 
 VaeSpec SmallVae() {
   VaeSpec spec;
@@ -55,6 +61,68 @@ TEST(VaeDecoderTest, DoublesTheSideWithEveryLevelButTheFinest) {
   ASSERT_TRUE(vae.ok()) << vae.status();
   EXPECT_EQ((*vae)->Decode(at::randn({1, 4, 3, 5})).sizes(),
             (at::IntArrayRef{1, 3, 6, 10}));
+}
+
+TEST(DoublingConvolutionTest, IsADoublingAndAConvolution) {
+  const TemporaryFolder folder;
+  const at::Tensor weight = at::randn({6, 6, 3, 3});
+  const at::Tensor bias = at::randn({6});
+  WriteSafetensors(folder.File("w"),
+                   {{"up.conv.weight", weight}, {"up.conv.bias", bias}});
+  for (const bool in_parts : {false, true}) {
+    WeightStore weights = *WeightStore::Open({folder.File("w")}, {});
+    const auto doubling = DoublingConvolution::Take(weights, "up", 6, in_parts);
+    ASSERT_TRUE(weights.Finish().ok());
+    for (const auto& [height, width] : {std::pair(1, 1), {1, 4}, {5, 2}}) {
+      const at::Tensor x = at::randn({1, 6, height, width})
+                               .contiguous(at::MemoryFormat::ChannelsLast);
+      const at::Tensor truth =
+          at::conv2d(at::upsample_nearest2d(x, {2 * height, 2 * width}), weight,
+                     bias, /*stride=*/1, /*padding=*/1);
+      EXPECT_TRUE(at::allclose(doubling(x), truth, 1e-4, 1e-4));
+      for (int first = 0; first < 2 * height; ++first) {
+        for (int last = first + 1; last <= 2 * height; ++last) {
+          EXPECT_TRUE(at::allclose(doubling.Band(x, {first, last}),
+                                   truth.narrow(2, first, last - first), 1e-4,
+                                   1e-4))
+              << first << " to " << last << " of " << 2 * height;
+        }
+      }
+    }
+  }
+}
+
+TEST(RowBandsTest, AreAsFewAsStayBelowTheBound) {
+  EXPECT_THAT(RowBands(1024, 1024, 256 * 256), SizeIs(16));
+  EXPECT_THAT(RowBands(10, 7, 21), ElementsAre(RowBand{0, 3}, RowBand{3, 6},
+                                               RowBand{6, 9}, RowBand{9, 10}));
+  EXPECT_THAT(RowBands(10, 7, 70), ElementsAre(RowBand{0, 10}));
+  EXPECT_THAT(RowBands(3, 7, 1), SizeIs(3));
+  EXPECT_EQ((RowBand{0, 3}.WithHalo(10)), (RowBand{0, 4}));
+  EXPECT_EQ((RowBand{9, 10}.WithHalo(10)), (RowBand{8, 10}));
+}
+
+// Levels of two and of one doubling, with a change of channels and without one.
+TEST(VaeDecoderTest, InBandsThePictureIsThatOfTheWholeImage) {
+  VaeSpec spec = SmallVae();
+  spec.channel_multipliers = {1, 2, 2};
+  const TemporaryFolder folder;
+  WriteSafetensors(folder.File("w"), RandomVaeWeights(spec, 4, 1));
+  const auto vae =
+      VaeDecoder::Load(spec, 4, *WeightStore::Open({folder.File("w")}, {}));
+  ASSERT_TRUE(vae.ok()) << vae.status();
+  for (const auto& [height, width] : {std::pair(5, 7), {1, 3}}) {
+    const at::Tensor codes = at::randn({1, 4, height, width});
+    const at::Tensor whole = (*vae)->Decode(codes);
+    const double scale = whole.abs().max().item<double>();
+    EXPECT_TRUE(at::equal((*vae)->Decode(codes, 1000), whole));
+    for (const int tile : {1, 5, 11, 16}) {
+      const at::Tensor bands = (*vae)->Decode(codes, tile);
+      ASSERT_EQ(bands.sizes(), whole.sizes());
+      EXPECT_LT((bands - whole).abs().max().item<double>() / scale, 1e-5)
+          << height << " x " << width << " in bands of " << tile << " squared";
+    }
+  }
 }
 
 TEST(VaeDecoderTest, AcceptsLegacyNamesEncodersAndMasks) {

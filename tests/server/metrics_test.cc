@@ -101,6 +101,39 @@ TEST(MetricsTest, EachScrapeShowsTheEngineAsItIs) {
               HasSubstr("heatkv_plan_error_bytes{gpu=\"0\"} -1024\n"));
 }
 
+TEST(MetricsTest, EachOfSeveralDevicesHasGaugesOfItsOwn) {
+  MetricsOptions options = Options();
+  options.devices = {{"cuda:0", 0}, {"cuda:3", 3}};
+  Metrics metrics(options);
+  EngineStats stats;
+  stats.geometry = kGeometry;
+  stats.devices.resize(2);
+  for (int d = 0; d < 2; ++d) {
+    DeviceStats& device = stats.devices[d];
+    device.used_blocks = 6 + d;
+    device.effective_limit_blocks = 10;
+    device.head_blocks = {1, 1, 1, 1, 1, 1 + d};
+    device.running_images = 2 + d;
+    device.model_is_well = d == 0;
+    stats.running_images += device.running_images;
+  }
+  metrics.SetSource([&] { return stats; });
+  const std::string text = Text(metrics);
+  for (const char* line :
+       {"heatkv_kv_pool_bytes{gpu=\"0\",state=\"used\"} 6144\n",
+        "heatkv_kv_pool_bytes{gpu=\"3\",state=\"used\"} 7168\n",
+        "heatkv_kv_pool_bytes{gpu=\"3\",state=\"free\"} 3072\n",
+        "heatkv_cache_bytes{gpu=\"3\",head=\"2\",layer=\"1\"} 2048\n",
+        "heatkv_images_running 5\n",
+        "heatkv_device_images_running{device=\"cuda:3\",gpu=\"3\"} 3\n",
+        "heatkv_device_up{device=\"cuda:0\",gpu=\"0\"} 1\n",
+        "heatkv_device_up{device=\"cuda:3\",gpu=\"3\"} 0\n",
+        "heatkv_model_up 1\n"}) {
+    EXPECT_THAT(text, HasSubstr(line));
+  }
+  EXPECT_THAT(Text(Metrics(Options())), Not(HasSubstr("heatkv_device_")));
+}
+
 TEST(MetricsTest, CountsCallsByMethodCodeAndTier) {
   Metrics metrics(Options());
   CallRecord call;

@@ -6,6 +6,8 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "server/config/capacity.h"
+#include "server/config/device_names.h"
+#include "server/config/device_names.h"
 #include "server/config/yaml_map.h"
 #include "tests/fakes/fake_model.h"
 
@@ -87,6 +89,7 @@ TEST(ServerConfigTest, WhatIsWrittenOutReadsBackAsItself) {
   config.tokenizer = "models/default";
   config.pixel_classes = {"1M", "0.25M"};
   config.device = "cuda:1";
+  config.vae_tile = 384;
   config.warm_up = false;
   config.text_encoder = TextEncoderDevice::kCpu;
   config.max_images = 3;
@@ -120,7 +123,7 @@ TEST(ServerConfigTest, NamesAllMistakesAtOnce) {
       "jobs, limits, listen, log_level, metrics_listen, model, "
       "outbox_bytes, pixel_classes, random_weights, reflection, scheduling, "
       "stall_timeout, tenants, text_encoder, threads, tiers, "
-      "tokenizer, warm_up\n"
+      "tokenizer, vae_tile, warm_up\n"
       "c.yaml:4:15: limits.max_images must be a whole number from 1 to "
       "10, but is \"11\"\n"
       "c.yaml:5:15: cache.pool: \"256\" is not a size with its unit (B, "
@@ -160,6 +163,34 @@ TEST(ServerConfigTest, ReadsTheDevice) {
   }
 }
 
+TEST(ServerConfigTest, ReadsSeveralDevices) {
+  for (const char* yaml :
+       {"device: [cuda:1, cuda:0]", "device: 'cuda:1,cuda:0'",
+        "device: cuda:1, cuda:0", "device:\n- cuda:1\n- cuda:0"}) {
+    const auto config = ParseServerConfig(yaml, "c.yaml");
+    ASSERT_TRUE(config.ok()) << config.status();
+    EXPECT_EQ(*ParseDevices(config->device),
+              (std::vector<std::string>{"cuda:1", "cuda:0"}));
+    EXPECT_TRUE(config->is_on_gpu());
+    EXPECT_EQ(config->gpu(), 1);
+    const auto again = ParseServerConfig(ToYaml(*config), "c.yaml");
+    ASSERT_TRUE(again.ok()) << again.status();
+    EXPECT_EQ(*again, *config);
+  }
+  EXPECT_EQ(ParseServerConfig("device: all", "c")->device, kAllDevices);
+  EXPECT_TRUE(ParseServerConfig("device: all", "c")->is_on_gpu());
+  EXPECT_EQ(ParseServerConfig("device: [cpu]", "c")->device, "cpu");
+  EXPECT_THAT(MistakesOf("device: [cuda:1, cuda:1]"),
+              HasSubstr("names GPU 1 twice"));
+  EXPECT_THAT(MistakesOf("device: [cuda, cuda:0]"),
+              HasSubstr("names GPU 0 twice"));
+  for (const char* device : {"[cpu, cuda:0]", "[all, cuda:0]", "'cuda:0,'"}) {
+    EXPECT_THAT(MistakesOf(absl::StrCat("device: ", device)),
+                HasSubstr("several GPUs like \"cuda:0, cuda:1\""));
+  }
+  EXPECT_THAT(MistakesOf("device: []"), HasSubstr("must be a list of texts"));
+}
+
 TEST(ServerConfigTest, TheDeviceDecidesTheCachesDtypeUnlessTheFileDoes) {
   EXPECT_EQ(ServerConfig().cache_dtype_in_use(), CacheDtype::kFloat32);
   EXPECT_EQ(ParseServerConfig("device: cuda", "c")->cache_dtype_in_use(),
@@ -190,6 +221,19 @@ TEST(ServerConfigTest, TheTextEncoderIsWhereTheModelIsOrOnTheCpu) {
   EXPECT_THAT(MistakesOf("text_encoder: host"),
               HasSubstr("c.yaml:1:15: text_encoder must be auto, gpu or cpu, "
                         "but is \"host\""));
+}
+
+TEST(ServerConfigTest, ReadsTheVaesTile) {
+  EXPECT_EQ(ServerConfig().vae_tile, std::nullopt);
+  EXPECT_EQ(ParseServerConfig("vae_tile: auto", "c")->vae_tile, std::nullopt);
+  EXPECT_EQ(ParseServerConfig("vae_tile: 0", "c")->vae_tile, 0);
+  EXPECT_EQ(ParseServerConfig("vae_tile: 512", "c")->vae_tile, 512);
+  for (const char* mistake : {"-1", "16385", "half", "1.5"}) {
+    EXPECT_EQ(MistakesOf(absl::StrCat("vae_tile: ", mistake)),
+              absl::StrCat("c.yaml:1:11: vae_tile must be auto or a whole "
+                           "number from 0 to 16384, but is \"",
+                           mistake, "\""));
+  }
 }
 
 TEST(ServerConfigTest, ReadsTheSeedOfRandomWeights) {

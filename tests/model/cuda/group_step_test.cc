@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <memory>
 #include <utility>
@@ -16,6 +17,7 @@
 #include "cache/block_lists.h"
 #include "cache/block_pool.h"
 #include "model/cuda/kernel_calls.h"
+#include "model/cuda/staged_attention.h"
 #include "model/infinity/bit_probabilities.h"
 #include "model/infinity/reference_attention.h"
 #include "model/parity/golden_folder.h"
@@ -26,6 +28,8 @@ namespace heatkv::model {
 namespace {
 
 constexpr int kCapacity = 3;
+// The number of an image whose text is not finite.
+constexpr int kNotFinite = 3;
 
 double RelativeError(const at::Tensor& mine, const at::Tensor& truth) {
   const at::Tensor a = mine.cpu().to(at::kDouble);
@@ -34,9 +38,14 @@ double RelativeError(const at::Tensor& mine, const at::Tensor& truth) {
   return ((a - b).norm() / b.norm()).item<double>();
 }
 
-cache::ScaleLadder Ladder() {
-  return *cache::ScaleLadder::Create(
-      {{1, 1}, {2, 2}, {3, 2}, {5, 4}, {9, 7}, {12, 10}}, /*sink_scales=*/2);
+constexpr int kScales = 6;
+
+// The first scales of the one ladder.
+cache::ScaleLadder Ladder(int scales = kScales) {
+  std::vector<cache::Grid> grids = {{1, 1}, {2, 2}, {3, 2},
+                                    {5, 4}, {9, 7}, {12, 10}};
+  grids.resize(scales);
+  return *cache::ScaleLadder::Create(grids, /*sink_scales=*/2);
 }
 
 TransformerSpec Spec(int heads, int head_width) {
@@ -61,24 +70,24 @@ std::unique_ptr<InfinityTransformer> Load(const TransformerSpec& spec,
 }
 
 ImageInFlight MakeImage(const InfinityTransformer& transformer, int number,
-                        double guidance) {
+                        double guidance, int scales = kScales) {
   const int tokens = 5 + 2 * number;
-  const at::Tensor features =
-      at::randn({tokens, transformer.spec().text_width},
-                at::detail::createCPUGenerator(17 + number),
-                at::TensorOptions(at::kFloat))
-          .to(transformer.device());
+  at::Tensor features = at::randn({tokens, transformer.spec().text_width},
+                                  at::detail::createCPUGenerator(17 + number),
+                                  at::TensorOptions(at::kFloat))
+                            .to(transformer.device());
+  if (number == kNotFinite) features.fill_(NAN);
   std::vector<std::shared_ptr<const TextCondition>> texts = {
       std::make_shared<const TextCondition>(transformer.EncodeText(features))};
   if (guidance != 1) {
     texts.push_back(std::make_shared<const TextCondition>(
         transformer.UnconditionalText(tokens)));
   }
-  const cache::ScaleLadder ladder = Ladder();
+  const cache::ScaleLadder ladder = Ladder(scales);
   return ImageInFlight(
       &transformer, texts,
       {.grids = ladder.grids(),
-       .rope_grid = ladder.grids().back(),
+       .rope_grid = Ladder().grids().back(),
        .guidance = std::vector<double>(ladder.num_scales(), guidance),
        .tau = std::vector<double>(ladder.num_scales(), 0.7),
        .top_p = 0.97},
@@ -109,11 +118,14 @@ std::vector<ImageInFlight::ScaleResult> OnCpu(
 
 // What a GPU's groups share from call to call.
 struct OneGpu {
-  explicit OneGpu(const InfinityTransformer& model)
+  explicit OneGpu(const InfinityTransformer& model,
+                  AttentionChoice choice = AttentionChoice::kFastest)
       : transformer(model),
         arena(pool.capacity(), model.spec().head_width(), at::kBFloat16,
               model.device()),
-        group(&model) {}
+        group(&model) {
+    group.set_attention(choice);
+  }
   const InfinityTransformer& transformer;
   cache::BlockPool pool{20000};
   KeyValueArena arena;
@@ -125,15 +137,17 @@ struct OneGpu {
 std::vector<std::vector<at::Tensor>> OnGpu(
     OneGpu& gpu, const std::vector<int>& numbers, double guidance,
     double budget,
-    const std::vector<std::vector<ImageInFlight::ScaleResult>>& forced) {
+    const std::vector<std::vector<ImageInFlight::ScaleResult>>& forced,
+    int scales = kScales) {
   const InfinityTransformer& transformer = gpu.transformer;
   const TransformerSpec& spec = transformer.spec();
   std::vector<ImageInFlight> images;
   std::vector<std::unique_ptr<cache::BlockLists>> lists;
   for (const int number : numbers) {
-    images.push_back(MakeImage(transformer, number, guidance));
+    images.push_back(MakeImage(transformer, number, guidance, scales));
     const auto trajectory = std::make_shared<const cache::Trajectory>(
-        RandomSchedule(Ladder(), spec.depth, spec.heads, budget, 5 + number),
+        RandomSchedule(Ladder(scales), spec.depth, spec.heads, budget,
+                       5 + number),
         cache::CacheGeometry{.layers = spec.depth,
                              .heads = spec.heads,
                              .head_width = spec.head_width(),
@@ -142,7 +156,7 @@ std::vector<std::vector<at::Tensor>> OnGpu(
     lists.push_back(std::make_unique<cache::BlockLists>(&gpu.pool, trajectory));
   }
   std::vector<std::vector<at::Tensor>> logits;
-  for (int scale = 0; scale < Ladder().num_scales(); ++scale) {
+  for (int scale = 0; scale < scales; ++scale) {
     std::vector<cache::StepPlan> plans;
     for (auto& list : lists) plans.push_back(list->PlanStep(scale));
     std::vector<GroupMember> members;
@@ -166,8 +180,9 @@ std::vector<std::vector<at::Tensor>> OnGpu(
 std::vector<std::vector<at::Tensor>> OnGpu(
     const InfinityTransformer& transformer, const std::vector<int>& numbers,
     double guidance, double budget,
-    const std::vector<std::vector<ImageInFlight::ScaleResult>>& forced) {
-  OneGpu gpu(transformer);
+    const std::vector<std::vector<ImageInFlight::ScaleResult>>& forced,
+    AttentionChoice choice) {
+  OneGpu gpu(transformer, choice);
   return OnGpu(gpu, numbers, guidance, budget, forced);
 }
 
@@ -193,24 +208,57 @@ TEST_P(GroupStepTest, LogitsAreThoseOfTheCpuAndNotOfTheCompany) {
     for (int number = 0; number < 3; ++number) {
       truth.push_back(OnCpu(*cpu_, number, guidance, budget));
     }
-    const auto together = OnGpu(*gpu_, {2, 0, 1}, guidance, budget, truth);
-    const auto alone = OnGpu(*gpu_, {0}, guidance, budget, truth);
-    const auto pair = OnGpu(*gpu_, {1, 0}, guidance, budget, truth);
-    double worst = 0;
-    for (std::size_t scale = 0; scale < together.size(); ++scale) {
-      for (int i = 0; i < 3; ++i) {
-        const int number = (i + 2) % 3;
-        const at::Tensor& expected = truth[number][scale].logits;
-        worst = std::max(worst, RelativeError(together[scale][i].narrow(
-                                                  0, 0, expected.size(0)),
-                                              expected));
+    for (const AttentionChoice choice :
+         {AttentionChoice::kFastest, AttentionChoice::kFlashAttention2}) {
+      const auto run = [&](const std::vector<int>& numbers) {
+        return OnGpu(*gpu_, numbers, guidance, budget, truth, choice);
+      };
+      const auto together = run({2, 0, 1});
+      const auto alone = run({0});
+      const auto pair = run({1, 0});
+      double worst = 0;
+      for (std::size_t scale = 0; scale < together.size(); ++scale) {
+        for (int i = 0; i < 3; ++i) {
+          const int number = (i + 2) % 3;
+          const at::Tensor& expected = truth[number][scale].logits;
+          worst = std::max(worst, RelativeError(together[scale][i].narrow(
+                                                    0, 0, expected.size(0)),
+                                                expected));
+        }
+        EXPECT_TRUE(at::equal(alone[scale][0], together[scale][1]));
+        EXPECT_TRUE(at::equal(alone[scale][0], pair[scale][1]));
       }
-      EXPECT_TRUE(at::equal(alone[scale][0], together[scale][1]));
-      EXPECT_TRUE(at::equal(alone[scale][0], pair[scale][1]));
+      std::printf(
+          "head width %d, guidance %g, attention %s: worst relative error "
+          "%.2e\n",
+          GetParam(), guidance,
+          IsHopper(choice, GetParam()) ? "for Hopper" : "of LibTorch", worst);
+      EXPECT_LT(worst, 3e-2);
     }
-    std::printf("head width %d, guidance %g: worst relative error %.2e\n",
-                GetParam(), guidance, worst);
-    EXPECT_LT(worst, 3e-2);
+  }
+}
+
+TEST_P(GroupStepTest, ImageThatIsNotFiniteFailsAlone) {
+  const double budget = 0.4;
+  const double guidance = 3.0;
+  std::vector<std::vector<ImageInFlight::ScaleResult>> truth;
+  for (int number = 0; number < 2; ++number) {
+    truth.push_back(OnCpu(*cpu_, number, guidance, budget));
+  }
+  // Bits to force upon the image that fails.
+  truth.resize(kNotFinite, truth[1]);
+  truth.push_back(truth[1]);
+  for (const AttentionChoice choice :
+       {AttentionChoice::kFastest, AttentionChoice::kFlashAttention2}) {
+    const auto alone = OnGpu(*gpu_, {0}, guidance, budget, truth, choice);
+    const auto company =
+        OnGpu(*gpu_, {0, kNotFinite, 1}, guidance, budget, truth, choice);
+    for (std::size_t scale = 0; scale < alone.size(); ++scale) {
+      EXPECT_TRUE(at::equal(alone[scale][0], company[scale][0]));
+      // The branch with the text.
+      EXPECT_FALSE(company[scale][1][0].isfinite().any().item<bool>());
+      EXPECT_TRUE(company[scale][2].isfinite().all().item<bool>());
+    }
   }
 }
 
@@ -239,6 +287,26 @@ TEST_P(GroupStepTest, LogitsAreNotOfTheGroupsThatCameBefore) {
               << numbers.size();
         }
       }
+    }
+  }
+}
+
+// The last scale of one ladder, of which nothing is stored, may be an earlier
+// one of another ladder.
+TEST_P(GroupStepTest, LaddersOfDifferentLengthsShareNoRecording) {
+  const double budget = 1;
+  const double guidance = 3.0;
+  const std::vector<std::vector<ImageInFlight::ScaleResult>> truth = {
+      OnCpu(*cpu_, 0, guidance, budget)};
+  OneGpu gpu(*gpu_);
+  for (const int scales : {4, kScales, 4}) {
+    OneGpu fresh(*gpu_);
+    const auto expected = OnGpu(fresh, {0}, guidance, budget, truth, scales);
+    const auto logits = OnGpu(gpu, {0}, guidance, budget, truth, scales);
+    ASSERT_EQ(logits.size(), scales);
+    for (int scale = 0; scale < scales; ++scale) {
+      EXPECT_TRUE(at::equal(logits[scale][0], expected[scale][0]))
+          << "scale " << scale << " of " << scales;
     }
   }
 }

@@ -5,86 +5,69 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <cstdio>
+#include <cstdint>
+#include <vector>
 
 #include "model/cuda/kernel_calls.h"
 #include "model/infinity/rope2d.h"
 #include "model/kernels/residual_norm.h"
 #include "model/kernels/rotate_scatter.h"
-#include "model/kernels/span_copy.h"
+#include "tests/model/cuda/kernel_inputs.h"
 
 namespace heatkv::model {
 namespace {
 
-double RelativeError(const at::Tensor& mine, const at::Tensor& truth) {
-  const at::Tensor a = mine.cpu().to(at::kDouble);
-  const at::Tensor b = truth.cpu().to(at::kDouble);
-  if (!a.isfinite().all().item<bool>()) return 1e30;
-  return ((a - b).norm() / b.norm()).item<double>();
-}
-
-class KernelsTest : public testing::TestWithParam<int> {
- protected:
-  void SetUp() override {
-    if (CudaDevices() == 0) GTEST_SKIP() << "no CUDA device";
-  }
-  at::Tensor Random(at::IntArrayRef shape, at::ScalarType dtype = at::kFloat) {
-    return at::randn(shape, generator_, at::TensorOptions(at::kFloat))
-        .to(dtype)
-        .to(at::kCUDA);
-  }
-  static at::Tensor Double(const at::Tensor& x) {
-    return x.cpu().to(at::kDouble);
-  }
-  at::Generator generator_ = at::detail::createCPUGenerator(91);
-};
-
 TEST_P(KernelsTest, ResidualNormAddsNormalisesAndModulates) {
   const int width = GetParam();
   const int rows = 3;
-  const int tokens = 37;
-  at::Tensor x = Random({rows, tokens, width});
-  const at::Tensor before = Double(x);
-  const at::Tensor added = Random({rows, tokens, width}, at::kBFloat16);
-  const at::Tensor layer = Random({3, width});
-  const at::Tensor text = Random({rows, 3, width});
-  at::Tensor out = at::full({rows, tokens, width}, NAN, added.options());
-  const auto part = [&](int i) {
-    return kernels::RowVector{
-        .layer = layer.const_data_ptr<float>() + i * width,
-        .rows = text.const_data_ptr<float>() + i * width,
-        .row_stride = 3 * width};
-  };
-  kernels::ResidualNorm work;
-  work.x = x.mutable_data_ptr<float>();
-  work.added = added.const_data_ptr();
-  work.gated = true;
-  work.gate = part(0);
-  work.offset = 1;
-  work.scale = part(1);
-  work.shift = part(2);
-  work.epsilon = 1e-6f;
-  work.out_bf16 = out.mutable_data_ptr();
-  work.rows = rows;
-  work.tokens = tokens;
-  work.width = width;
-  kernels::Launch(work, CurrentStream());
-  const at::Tensor m = (Double(layer).unsqueeze(0) + Double(text)).unsqueeze(1);
-  const at::Tensor sum = before + m.select(2, 0) * Double(added);
-  const at::Tensor normed = at::layer_norm(sum, {width}, {}, {}, 1e-6);
-  EXPECT_LT(RelativeError(x, sum), 1e-6);
-  EXPECT_LT(RelativeError(out, normed * (1 + m.select(2, 1)) + m.select(2, 2)),
-            3e-3);
+  // A token a block, and many.
+  for (const int tokens : {37, 1501}) {
+    at::Tensor x = Random({rows, tokens, width});
+    const at::Tensor before = Double(x);
+    const at::Tensor added = Random({rows, tokens, width}, at::kBFloat16);
+    const at::Tensor layer = Random({3, width});
+    const at::Tensor text = Random({rows, 3, width});
+    at::Tensor out = at::full({rows, tokens, width}, NAN, added.options());
+    const auto part = [&](int i) {
+      return kernels::RowVector{
+          .layer = layer.const_data_ptr<float>() + i * width,
+          .rows = text.const_data_ptr<float>() + i * width,
+          .row_stride = 3 * width};
+    };
+    kernels::ResidualNorm work;
+    work.x = x.mutable_data_ptr<float>();
+    work.added = added.const_data_ptr();
+    work.gated = true;
+    work.gate = part(0);
+    work.offset = 1;
+    work.scale = part(1);
+    work.shift = part(2);
+    work.epsilon = 1e-6f;
+    work.out_bf16 = out.mutable_data_ptr();
+    work.rows = rows;
+    work.tokens = tokens;
+    work.width = width;
+    kernels::Launch(work, CurrentStream());
+    const at::Tensor m =
+        (Double(layer).unsqueeze(0) + Double(text)).unsqueeze(1);
+    const at::Tensor sum = before + m.select(2, 0) * Double(added);
+    const at::Tensor normed = at::layer_norm(sum, {width}, {}, {}, 1e-6);
+    EXPECT_LT(RelativeError(x, sum), 1e-6);
+    EXPECT_LT(
+        RelativeError(out, normed * (1 + m.select(2, 1)) + m.select(2, 2)),
+        3e-3);
 
-  // Without a branch, into float32.
-  at::Tensor wide = at::full({rows, tokens, width}, NAN, x.options());
-  work.added = nullptr;
-  work.out_bf16 = nullptr;
-  work.out_float = wide.mutable_data_ptr<float>();
-  kernels::Launch(work, CurrentStream());
-  EXPECT_LT(RelativeError(x, sum), 1e-6);
-  EXPECT_LT(RelativeError(wide, normed * (1 + m.select(2, 1)) + m.select(2, 2)),
-            2e-6);
+    // Without a branch, into float32.
+    at::Tensor wide = at::full({rows, tokens, width}, NAN, x.options());
+    work.added = nullptr;
+    work.out_bf16 = nullptr;
+    work.out_float = wide.mutable_data_ptr<float>();
+    kernels::Launch(work, CurrentStream());
+    EXPECT_LT(RelativeError(x, sum), 1e-6);
+    EXPECT_LT(
+        RelativeError(wide, normed * (1 + m.select(2, 1)) + m.select(2, 2)),
+        2e-6);
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Widths, KernelsTest,
@@ -150,42 +133,8 @@ TEST_P(HeadWidthTest, RotateScatterNormalisesTurnsAndStages) {
   }
 }
 
-TEST_P(HeadWidthTest, SpansTravelToStagingAndBack) {
-  const int head_width = GetParam();
-  const at::Tensor arena = Random({6, 2, 16, head_width}, at::kBFloat16);
-  at::Tensor keys = at::zeros({64, head_width}, arena.options());
-  at::Tensor values = at::zeros({64, head_width}, arena.options());
-  // Block 4, slots 3..12 and block 1, slots 0..15.
-  const at::Tensor table = Upload(
-      std::vector<std::int32_t>{2, 2, 4 * 32 + 3, 5, 10, 1 * 32, 15, 16});
-  kernels::SpanCopy copy;
-  copy.table = table.const_data_ptr<int>();
-  copy.list = reinterpret_cast<const kernels::SpanList*>(copy.table);
-  copy.arena = arena.mutable_data_ptr();
-  copy.keys = keys.mutable_data_ptr();
-  copy.values = values.mutable_data_ptr();
-  copy.block_tokens = 16;
-  copy.head_width = head_width;
-  kernels::Launch(copy, CurrentStream());
-  EXPECT_TRUE(at::equal(keys.narrow(0, 5, 10), arena[4][0].narrow(0, 3, 10)));
-  EXPECT_TRUE(at::equal(values.narrow(0, 5, 10), arena[4][1].narrow(0, 3, 10)));
-  EXPECT_TRUE(at::equal(keys.narrow(0, 15, 16), arena[1][0]));
-  EXPECT_TRUE(at::equal(values.narrow(0, 15, 16), arena[1][1]));
-  EXPECT_EQ(keys.narrow(0, 0, 5).abs().sum().item<float>(), 0);
-  EXPECT_EQ(keys.narrow(0, 31, 33).abs().sum().item<float>(), 0);
-
-  at::Tensor other = at::zeros_like(arena);
-  copy.arena = other.mutable_data_ptr();
-  copy.to_arena = true;
-  kernels::Launch(copy, CurrentStream());
-  EXPECT_TRUE(at::equal(other[1], arena[1]));
-  EXPECT_TRUE(at::equal(other[4].narrow(1, 3, 10), arena[4].narrow(1, 3, 10)));
-  EXPECT_EQ(other[4].narrow(1, 0, 3).abs().sum().item<float>(), 0);
-  EXPECT_EQ(other[4].narrow(1, 13, 3).abs().sum().item<float>(), 0);
-}
-
 INSTANTIATE_TEST_SUITE_P(Widths, HeadWidthTest,
-                         testing::Values(8, 32, 96, 128, 256));
+                         testing::Values(8, 16, 32, 64, 96, 128, 256));
 
 using ChannelsTest = KernelsTest;
 

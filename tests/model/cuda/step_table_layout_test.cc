@@ -140,11 +140,13 @@ TEST(StepTableLayoutTest, RandomGroupsGetTheTablesOfTheReference) {
                              .branches = c.branches,
                              .layers = c.geometry.layers,
                              .heads = c.geometry.heads,
-                             .tokens = c.ladder.tokens(scale)};
+                             .tokens = c.ladder.tokens(scale),
+                             .earlier = earlier,
+                             .is_last = scale + 1 == c.ladder.num_scales()};
       const StepTableLayout layout(shape);
       const Reference expected = Build(members, shape, texts);
       ASSERT_EQ(layout.Values(members), expected.values.size());
-      EXPECT_LE(layout.Values(members), layout.MostValues(earlier));
+      EXPECT_LE(layout.Values(members), layout.MostValues());
       // Room to spare stays as it is.
       std::vector<std::int32_t> values(expected.values.size() + 5, 0);
       values.back() = 77;
@@ -179,10 +181,15 @@ TEST(StepTableLayoutTest, NoScheduleNeedsMoreThanTheMostValues) {
                                   .branches = 2,
                                   .layers = geometry.layers,
                                   .heads = geometry.heads,
-                                  .tokens = ladder.tokens(scale)});
-    EXPECT_LE(layout.Values({&member, 1}), layout.MostValues(earlier)) << scale;
-    EXPECT_LE(layout.MostValues(earlier), 4 * layout.Values({&member, 1}) + 200)
+                                  .tokens = ladder.tokens(scale),
+                                  .earlier = earlier,
+                                  .is_last = scale + 1 == ladder.num_scales()});
+    EXPECT_LE(layout.Values({&member, 1}), layout.MostValues()) << scale;
+    EXPECT_LE(layout.MostValues(), 4 * layout.Values({&member, 1}) + 200)
         << scale;
+    // Nothing comes before the first scale, nothing outlives the last.
+    EXPECT_EQ(layout.MostPrefixSpans() == 0, scale == 0);
+    EXPECT_EQ(layout.MostStoreSpans() == 0, scale + 1 == ladder.num_scales());
     earlier.push_back(ladder.tokens(scale));
     lists.FinishStep();
   }
@@ -201,6 +208,30 @@ TEST(StepTableLayoutDeathTest, PlanOfAnotherShapeIsABug) {
   std::vector<std::int32_t> values(1000);
   const std::vector<TextRange> texts(1);
   EXPECT_DEATH((void)layout.Write({&member, 1}, texts, values), "heads");
+}
+
+// A step that expects no spans has no blocks that would copy them.
+TEST(StepTableLayoutDeathTest, SpansThatTheShapeRulesOutAreABug) {
+  StepPlan plan;
+  plan.branches = 1;
+  plan.layers = 1;
+  plan.heads = 1;
+  plan.prefix = {{.block = 2, .first = 0, .tokens = 3}};
+  plan.prefix_begin = {0, 1};
+  plan.store = {{.block = 1, .first = 0, .tokens = 4}};
+  plan.store_begin = {0, 1};
+  const StepPlan* const member = &plan;
+  GroupShape shape{
+      .capacity = 1, .branches = 1, .layers = 1, .heads = 1, .tokens = 4};
+  std::vector<std::int32_t> values(1000);
+  const std::vector<TextRange> texts(1);
+  EXPECT_DEATH((void)StepTableLayout(shape).Write({&member, 1}, texts, values),
+               "prefixes");
+  shape.earlier = {3};
+  EXPECT_EQ(StepTableLayout(shape).Write({&member, 1}, texts, values), 7);
+  shape.is_last = true;
+  EXPECT_DEATH((void)StepTableLayout(shape).Write({&member, 1}, texts, values),
+               "stores");
 }
 
 TEST(StepTableLayoutDeathTest, RowThatStoresSomeOfItsTokensIsABug) {

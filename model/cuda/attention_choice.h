@@ -1,0 +1,26 @@
+// Which kernel computes self-attention on a GPU.  Their results differ by
+// rounding, so a server uses one for all scales of all images.
+
+#ifndef MODEL_CUDA_ATTENTION_CHOICE_H_
+#define MODEL_CUDA_ATTENTION_CHOICE_H_
+
+#include <string>
+
+#include "absl/strings/string_view.h"
+
+namespace heatkv::model {
+
+enum class AttentionChoice {
+  kFastest,          // "auto": kHopper where it runs, else kFlashAttention2
+  kFlashAttention2,  // "fa2": LibTorch's, on any GPU
+  kHopper,           // "hopper": model/kernels/hopper_attention.h
+};
+
+// As values of command line flags.
+bool AbslParseFlag(absl::string_view text, AttentionChoice* choice,
+                   std::string* error);
+std::string AbslUnparseFlag(AttentionChoice choice);
+
+}  // namespace heatkv::model
+
+#endif  // MODEL_CUDA_ATTENTION_CHOICE_H_
