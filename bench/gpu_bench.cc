@@ -77,6 +77,8 @@ class Bench {
   MeasuredEngineOptions EngineOptions() const;
   absl::StatusOr<json> Measure(int images);
   absl::StatusOr<json> MeasurePreviews();
+  // Where the memory beyond weights and pool goes, at one image.
+  absl::StatusOr<json> MeasurePeaks();
   absl::StatusOr<json> Profile();
   // Replaces the engine.
   absl::StatusOr<json> MeasureCompanyCost(double seconds_alone);
@@ -199,6 +201,19 @@ absl::StatusOr<json> Bench::MeasurePreviews() {
   return report;
 }
 
+absl::StatusOr<json> Bench::MeasurePeaks() {
+  const std::int64_t base = engine_->moments().created;
+  engine_->times().SetPeakReader([gpu = gpu_, base] {
+    const std::int64_t peak = model::ReadMemory(gpu).peak_allocated - base;
+    model::ResetMemoryPeaks(gpu);
+    return peak;
+  });
+  const auto made = engine_->Generate(1);
+  engine_->times().SetPeakReader(nullptr);
+  RETURN_IF_ERROR(made.status());
+  return engine_->times().PeakReport();
+}
+
 absl::StatusOr<json> Bench::Profile() {
   ASSIGN_OR_RETURN(std::vector<DeviceEvent> events,
                    RecordDevice([&] { return engine_->Generate(1).status(); }));
@@ -308,6 +323,7 @@ absl::StatusOr<json> Bench::Run() {
       model::ReadMemory(gpu_).device_allocations - moments.device_allocations;
   grew_ = grew_ || grown > 0;
   result["device_allocations_after_ready"] = grown;
+  Add(result, "peak_bytes_beyond_weights_and_pool", MeasurePeaks());
   RETURN_IF_ERROR(AddWork(result));
   if (!absl::GetFlag(FLAGS_profile).empty()) {
     Add(result, "profile", Profile());

@@ -1,6 +1,7 @@
 #include "bench/stage_times.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/check.h"
 
@@ -17,12 +18,33 @@ double Median(std::vector<double> values) {
 void StageTimes::OnStage(Stage stage, absl::Duration took) {
   const Lock lock(mutex_);
   stages_[StageName(stage)].push_back(absl::ToDoubleMilliseconds(took));
+  if (!read_peak_) return;
+  std::int64_t& peak = stage_peaks_[StageName(stage)];
+  peak = std::max(peak, read_peak_());
 }
 
 void StageTimes::OnScale(int scale, absl::Duration took) {
   const Lock lock(mutex_);
   if (scale >= static_cast<int>(scales_.size())) scales_.resize(scale + 1);
   scales_[scale].push_back(absl::ToDoubleMilliseconds(took));
+  if (!read_peak_) return;
+  scale_peaks_.resize(scales_.size());
+  scale_peaks_[scale] = std::max(scale_peaks_[scale], read_peak_());
+}
+
+void StageTimes::SetPeakReader(std::function<std::int64_t()> read) {
+  const Lock lock(mutex_);
+  read_peak_ = std::move(read);
+}
+
+nlohmann::json StageTimes::PeakReport() const {
+  const Lock lock(mutex_);
+  nlohmann::json report = {{"scales", scale_peaks_}};
+  for (const Stage stage : {Stage::kText, Stage::kDecode}) {
+    const auto found = stage_peaks_.find(StageName(stage));
+    if (found != stage_peaks_.end()) report[StageName(stage)] = found->second;
+  }
+  return report;
 }
 
 void StageTimes::OnStep(int) {

@@ -1,10 +1,13 @@
-// How long scales and stages took, as an engine tells whoever watches it.
+// How long scales and stages took, as an engine tells whoever watches it, and
+// how much memory each of them needed if somebody can say.
 //
 // Thread safety: any thread.
 
 #ifndef BENCH_STAGE_TIMES_H_
 #define BENCH_STAGE_TIMES_H_
 
+#include <cstdint>
+#include <functional>
 #include <map>
 #include <mutex>
 #include <string>
@@ -33,6 +36,13 @@ class StageTimes final : public ServerObserver {
   // "stage_ms": {name: median}, "scale_ms": [median of each scale]}.
   nlohmann::json Report() const;
 
+  // From now on, asks `read` at the end of every stage for the most memory
+  // since it was asked before; with null it does so no more.
+  void SetPeakReader(std::function<std::int64_t()> read);
+
+  // The most that was read, in bytes: {"text", "scales": [of each], "decode"}.
+  nlohmann::json PeakReport() const;
+
   // Medians in milliseconds; 0 for what did not happen.
   std::vector<double> scale_ms() const;
   double stage_ms(Stage stage) const;
@@ -44,6 +54,9 @@ class StageTimes final : public ServerObserver {
   std::map<std::string, std::vector<double>> stages_;
   std::vector<std::vector<double>> scales_;
   int steps_ = 0;
+  std::function<std::int64_t()> read_peak_;
+  std::map<std::string, std::int64_t> stage_peaks_;
+  std::vector<std::int64_t> scale_peaks_;
 };
 
 }  // namespace heatkv::server

@@ -133,8 +133,7 @@ class InfinityModel : public ImageModel {
       return model::WarmUp(*this, text,
                            {.ladders = {0}, .most_rows = kCpuWarmRows});
     }
-    // The longest text, because recorded steps have room for the texts that
-    // they were recorded with.
+    // The longest text, so that the allocator has had all that texts need.
     ASSIGN_OR_RETURN(const auto text, LongText(spec_.tokenizer.max_length));
     return WarmUpRecorded(
         *this, text,

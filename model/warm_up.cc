@@ -21,24 +21,40 @@ cache::StepPlan EmptyPlan(const cache::CacheGeometry& geometry, int scale,
   return plan;
 }
 
-absl::Status MakeImage(ImageModel& model,
-                       const std::shared_ptr<const EncodedText>& text,
-                       int number, float guidance, const WarmUpWork& work) {
-  const cache::ScaleLadder& ladder = model.spec().ladders[number].ladder;
+// As many of the images as run together at a scale compute it; the others stay
+// behind, but stay.
+absl::Status MakeImages(ImageModel& model,
+                        const std::shared_ptr<const EncodedText>& text,
+                        int number, float guidance, const WarmUpWork& work) {
+  const ModelSpec& spec = model.spec();
+  const cache::ScaleLadder& ladder = spec.ladders[number].ladder;
   SamplingKnobs knobs;
   knobs.guidance.assign(ladder.num_scales(), guidance);
   knobs.tau.assign(ladder.num_scales(), 1.0f);
-  ASSIGN_OR_RETURN(const std::unique_ptr<ImageState> image,
-                   model.StartImage(text, number, knobs));
+  const auto together = [&](int scale) {
+    return work.has_company
+               ? GroupCapacity(spec, number, scale, knobs.branches())
+               : 1;
+  };
+  std::vector<std::unique_ptr<ImageState>> images;
+  for (int i = 0; i < together(0); ++i) {
+    ASSIGN_OR_RETURN(images.emplace_back(),
+                     model.StartImage(text, number, knobs));
+  }
   for (int scale = 0; scale < ladder.num_scales(); ++scale) {
     if (knobs.branches() * ladder.tokens(scale) > work.most_rows) break;
     const cache::StepPlan plan =
         EmptyPlan(model.cache_geometry(), scale, knobs.branches());
-    const StepItem item = {.image = image.get(), .plan = &plan};
-    RETURN_IF_ERROR(model.Step({&item, 1})[0]);
+    std::vector<StepItem> items;
+    for (int i = 0; i < together(scale); ++i) {
+      items.push_back({.image = images[i].get(), .plan = &plan});
+    }
+    for (const absl::Status& status : model.Step(items)) {
+      RETURN_IF_ERROR(status);
+    }
     const bool is_last = scale + 1 == ladder.num_scales();
     if (work.decodes && (is_last || knobs.guided())) {
-      RETURN_IF_ERROR(model.Decode(*image).status());
+      RETURN_IF_ERROR(model.Decode(*images[0]).status());
     }
   }
   return absl::OkStatus();
@@ -75,7 +91,7 @@ absl::Status WarmUp(ImageModel& model,
                     const std::function<void()>& on_image) {
   for (const int ladder : work.ladders) {
     for (const float guidance : {2.0f, 1.0f}) {
-      RETURN_IF_ERROR(MakeImage(model, text, ladder, guidance, work));
+      RETURN_IF_ERROR(MakeImages(model, text, ladder, guidance, work));
       on_image();
     }
   }
@@ -98,7 +114,9 @@ absl::Status WarmUpRecorded(ImageModel& model,
   RETURN_IF_ERROR(WarmUp(
       model, text, {.ladders = ladders, .most_rows = recorded_rows}, on_image));
   RETURN_IF_ERROR(give_back());
-  return WarmUp(model, text, {.ladders = ladders, .decodes = true}, on_image);
+  return WarmUp(model, text,
+                {.ladders = ladders, .decodes = true, .has_company = true},
+                on_image);
 }
 
 }  // namespace heatkv::model

@@ -23,6 +23,9 @@ struct WarmUpWork {
   // After every scale of an image with guidance, as for previews, and after the
   // last one.
   bool decodes = false;
+  // Each image is in the company of as many as run together at any scale, so
+  // that there is memory for these from then on.
+  bool has_company = false;
 };
 
 // The ladders that have to be computed so that no other one has a step of its

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -11,6 +12,7 @@
 namespace heatkv::model {
 namespace {
 
+using testing::Each;
 using testing::ElementsAre;
 
 LadderSpec Ladder(cache::Grid rope_grid, std::vector<cache::Grid> grids) {
@@ -138,6 +140,101 @@ TEST(WarmUpTest, WhatRecordingTookGoesBackBeforeWholeImagesAreMade) {
   EXPECT_THAT(progress, ElementsAre(1, 2, 3, 4));
   // Nobody need listen.
   EXPECT_TRUE(WarmUpRecorded(model, nullptr, {0}, 2, give_back, nullptr).ok());
+}
+
+class CountedImage : public ImageState {
+ public:
+  CountedImage(int* alive, int* scale) : alive_(alive), scale_(scale) {
+    ++*alive_;
+  }
+  ~CountedImage() override { --*alive_; }
+  int next_scale() const override { return *scale_; }
+
+ private:
+  int* alive_;
+  int* scale_;
+};
+
+// Notes how many images are in each step and how many there are meanwhile.
+class NotingModel : public ImageModel {
+ public:
+  explicit NotingModel(ModelSpec spec) : spec_(std::move(spec)) {}
+
+  const ModelSpec& spec() const override { return spec_; }
+  cache::CacheGeometry cache_geometry() const override {
+    return {.layers = 2, .heads = 3, .head_width = 8, .bytes_per_value = 2};
+  }
+  absl::Status CreateArena(std::int64_t) override { return absl::OkStatus(); }
+  absl::StatusOr<int> CountTokens(std::string_view) const override { return 1; }
+  absl::StatusOr<std::shared_ptr<const EncodedText>> EncodeText(
+      std::string_view) override {
+    return nullptr;
+  }
+  absl::StatusOr<std::unique_ptr<ImageState>> StartImage(
+      std::shared_ptr<const EncodedText>, int ladder,
+      const SamplingKnobs& knobs) override {
+    EXPECT_EQ(ladder, 0);
+    branches = knobs.branches();
+    scale_ = 0;
+    return std::make_unique<CountedImage>(&alive_, &scale_);
+  }
+  std::vector<absl::Status> Step(std::span<const StepItem> items) override {
+    for (const StepItem& item : items) {
+      EXPECT_EQ(item.plan->scale, scale_);
+      EXPECT_EQ(item.plan->branches, branches);
+      EXPECT_TRUE(item.plan->store.empty());
+    }
+    ++scale_;
+    in_step.push_back(static_cast<int>(items.size()));
+    in_flight.push_back(alive_);
+    return std::vector<absl::Status>(items.size(), step_status);
+  }
+  absl::StatusOr<RgbImage> Decode(const ImageState&) override {
+    ++decoded;
+    return RgbImage();
+  }
+
+  absl::Status step_status;
+  int branches = 0;
+  int decoded = 0;
+  std::vector<int> in_step;
+  std::vector<int> in_flight;
+
+ private:
+  ModelSpec spec_;
+  int alive_ = 0;
+  int scale_ = 0;  // of the images of one pass
+};
+
+ModelSpec Spec() {
+  ModelSpec spec;
+  spec.group_rows = 64;
+  spec.ladders.push_back(
+      {.aspect = "1:1",
+       .pixel_class = "x",
+       .rope_grid = {8, 8},
+       .ladder = cache::ScaleLadder::Create({{1, 1}, {2, 2}, {4, 4}, {8, 8}}, 1)
+                     .value()});
+  return spec;
+}
+
+TEST(WarmUpTest, CompanyFillsEveryGroupAndStaysToTheEnd) {
+  NotingModel model(Spec());
+  ASSERT_TRUE(WarmUp(model, nullptr,
+                     {.ladders = {0}, .decodes = true, .has_company = true})
+                  .ok());
+  // 64 rows are 16 images at most, and half as many images with guidance.
+  EXPECT_THAT(model.in_step, ElementsAre(16, 8, 2, 1, 16, 16, 4, 1));
+  EXPECT_THAT(model.in_flight, Each(16));
+  EXPECT_EQ(model.decoded, 5);
+}
+
+TEST(WarmUpTest, AnImageMayBeAlone) {
+  NotingModel model(Spec());
+  ASSERT_TRUE(WarmUp(model, nullptr, {.ladders = {0}}).ok());
+  EXPECT_THAT(model.in_step, Each(1));
+  EXPECT_THAT(model.in_flight, Each(1));
+  EXPECT_EQ(model.decoded, 0);
 }
 
 TEST(WarmUpTest, FailsAsTheModelDoes) {

@@ -1,0 +1,50 @@
+"""Tables of measurements."""
+from gpu_table import parity_table, speed_table
+
+RESULT = {
+    "device": "NVIDIA H200, compute capability 9.0", "model": "infinity-2b",
+    "ladder": "1:1 1M", "weights": "random, seed 1", "commit": "abc",
+    "budget": 0.1, "seconds_per_image_1": 0.2222, "vae_seconds": 0.0273,
+    "first_image_seconds": 0.25, "memory_beyond_weights_gb_1": 1.25,
+    "in_flight": [{"scale_ms": [1, 2, 3, 4, 5, 6, 7.25, 80, 90],
+                   "work": {"share_of_matrix_rate": 0.625}}],
+    "matrix_tflops": 765.6,
+}
+
+
+def cells(lines, name):
+    line = next(line for line in lines if line.startswith(f"| {name}"))
+    return [cell.strip() for cell in line.split("|")[2:-1]]
+
+
+def test_ours_alone_is_a_table_of_one_column():
+    lines = list(speed_table(RESULT))
+    assert lines[0].startswith("NVIDIA H200, infinity-2b, 1:1 1M")
+    assert cells(lines, "one image, s") == ["0.222"]
+    assert cells(lines, "VAE, ms") == ["27.3"]
+    assert cells(lines, "slowest scale") == ["7.2"]
+    assert cells(lines, "share of 766 TFLOP/s") == ["62"]
+    assert not any("8 at once" in line for line in lines)
+
+
+def test_theirs_stand_beside_ours_and_what_failed_is_empty():
+    lines = list(speed_table({**RESULT, "seconds_per_image_8": 0.21, "references": {
+        "Infinity": {"seconds_per_image": 0.98, "vae_seconds": 0.124,
+                     "first_image_seconds": 11.7, "memory_beyond_weights_gb": 9.0},
+        "HeatKV, 10%": {"error": "no"}}}))
+    assert cells(lines, "one image, s") == ["0.222", "0.980", "–"]
+    assert cells(lines, "8 at once") == ["0.210", "–", "–"]
+    assert cells(lines, "memory beyond weights") == ["1.25", "9.00", "–"]
+    assert len({line.count("|") for line in lines[2:]}) == 1
+
+
+def test_parity_shows_the_worst_scale_and_all_bits():
+    def side(rms, flipped, psnr):
+        return {"psnr": psnr, "scales": [
+            {"logits_relative_rms": rms, "bits_flipped": flipped, "bits_total": 8},
+            {"logits_relative_rms": rms / 2, "bits_flipped": 1, "bits_total": 2}]}
+
+    lines = list(parity_table({"cases": [
+        {"case": "full", "ours_to_reference": side(0.004, 2, 43.54),
+         "floor": side(0.003, 4, None)}]}))
+    assert cells(lines, "full") == ["4.0e-03", "3.0e-03", "3", "5", "10", "43.5", "–"]

@@ -1,0 +1,102 @@
+#!/usr/bin/env python3
+"""Tables, as Markdown, of what tools/gpu_check.sh measured.
+
+    tools/gpu_table.py bench/results/gpu-h200.json [--parity parity.json]
+
+The first file is heatkv_bench_gpu's; where the authors' code was timed beside
+it, it has columns of its own.  With --parity comes a table of how far ours and
+the reference itself are from the reference.
+"""
+
+import argparse
+import json
+
+
+def value(number, digits, factor=1):
+    return "–" if number is None else f"{number * factor:.{digits}f}"
+
+
+def row(name, cells):
+    return f"| {name} | " + " | ".join(cells) + " |"
+
+
+def head(cells):
+    yield row("", cells)
+    yield "|---|" + "---|" * len(cells)
+
+
+def small_scales(result):
+    """Milliseconds of the scales of at most 256 tokens, the first seven."""
+    return max(result["in_flight"][0]["scale_ms"][:7])
+
+
+def speed_table(result):
+    references = result.get("references", {})
+    columns = [f"this server, {result['budget']:.0%}", *references]
+    yield f"{result['device'].split(',')[0]}, {result['model']}, " \
+          f"{result['ladder']}, weights {result['weights']}, commit " \
+          f"{result['commit']}"
+    yield ""
+    yield from head(columns)
+
+    def line(name, ours, key, digits, factor=1):
+        theirs = [reference.get(key) for reference in references.values()]
+        return row(name, [value(number, digits, factor)
+                          for number in [ours, *theirs]])
+
+    yield line("one image, s", result["seconds_per_image_1"],
+               "seconds_per_image", 3)
+    for images in (4, 8):
+        key = f"seconds_per_image_{images}"
+        if key in result:
+            yield line(f"{images} at once, s an image", result[key], "none", 3)
+    yield line("VAE, ms", result["vae_seconds"], "vae_seconds", 1, 1e3)
+    yield line("slowest scale up to 16x16, ms", small_scales(result), "none", 1)
+    if "previews" in result:
+        previews = result["previews"]["after_every_scale"]
+        yield line("first preview, ms", previews["seconds_to_first_preview"],
+                   "none", 0, 1e3)
+    yield line("first image of a ready server, s", result["first_image_seconds"],
+               "first_image_seconds", 2)
+    yield line("memory beyond weights, one image, GB",
+               result["memory_beyond_weights_gb_1"], "memory_beyond_weights_gb", 2)
+    if "memory_beyond_weights_gb_8" in result:
+        yield line("the same, 8 images, GB",
+                   result["memory_beyond_weights_gb_8"], "none", 2)
+    if "matrix_tflops" in result:
+        work = result["in_flight"][0]["work"]
+        yield line(f"share of {result['matrix_tflops']:.0f} TFLOP/s, %",
+                   work["share_of_matrix_rate"], "none", 0, 100)
+
+
+def parity_table(parity):
+    yield from head(["logits, relative rms: ours", "floor", "bits flipped: ours",
+                     "floor", "of", "picture, equal bits, dB: ours", "floor"])
+    for case in parity["cases"]:
+        ours, floor = case["ours_to_reference"], case["floor"]
+        cells = []
+        for key, join, show in (
+                ("logits_relative_rms", max, "{:.1e}".format),
+                ("bits_flipped", sum, str)):
+            for side in (ours, floor):
+                cells.append(show(join(s[key] for s in side["scales"])))
+        cells.append(str(sum(s["bits_total"] for s in ours["scales"])))
+        cells += [value(side["psnr"], 1) for side in (ours, floor)]
+        yield row(case["case"], cells)
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("bench", help="file of heatkv_bench_gpu")
+    parser.add_argument("--parity", help="file of tools/full_size_parity.py")
+    flags = parser.parse_args()
+    with open(flags.bench) as file:
+        print("\n".join(speed_table(json.load(file))))
+    if flags.parity:
+        with open(flags.parity) as file:
+            print("\n" + "\n".join(parity_table(json.load(file))))
+
+
+if __name__ == "__main__":
+    main()
