@@ -104,7 +104,8 @@ at::Tensor InfinityTransformer::ProjectPacked(const at::Tensor& rows,
       .narrow(0, 0, tokens)
       .view({tokens, spec_.depth, 2, spec_.heads, spec_.head_width()})
       .permute({1, 2, 0, 3, 4})
-      .contiguous();
+      // A single token's would be contiguous already and keep all rows alive.
+      .clone(at::MemoryFormat::Contiguous);
 }
 
 TextCondition InfinityTransformer::EncodeText(

@@ -136,7 +136,8 @@ TEST_F(RecordedTextsTest, ATextIsThatOfItsOwnLengthBesideEveryBorder) {
         "float32\n",
         tokens, to_gpu, to_cpu);
     EXPECT_LT(to_gpu, 3e-2) << tokens;
-    EXPECT_LT(to_cpu, 5e-2) << tokens;
+    // What bfloat16 does to a small model of random weights.
+    EXPECT_LT(to_cpu, 1e-1) << tokens;
   }
 }
 
