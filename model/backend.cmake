@@ -30,8 +30,8 @@ heatkv_library(
     infinity/step_slots.cc
     infinity/text_condition.cc
     infinity/transformer.cc
-    cuda/group_texts.cc
-    cuda/placed_texts.cc
+    cuda/placed_modulations.cc
+    cuda/row_texts.cc
     cuda/step_tables.cc
     text/piece_model.cc
     text/relative_position.cc

@@ -4,7 +4,6 @@
 #include <ATen/Parallel.h>
 #include <c10/core/DeviceGuard.h>
 
-#include <limits>
 #include <optional>
 #include <string_view>
 #include <type_traits>
@@ -21,6 +20,7 @@
 #include "model/infinity/transformer.h"
 #include "model/knob_rules.h"
 #include "model/memory_available.h"
+#include "model/memory_plan.h"
 #include "model/prompt_texts.h"
 #include "model/spec_rules.h"
 #include "model/text/t5_encoder.h"
@@ -76,12 +76,14 @@ class InfinityImage : public ImageState {
 };
 
 // Of the largest scale that is computed to warm up a CPU.
-constexpr std::int64_t kCpuWarmTokens = 16;
+constexpr std::int64_t kCpuWarmRows = 32;
 
 // The backend proper.  Every public method is a shell of WithoutExceptions
 // around the private method that does the work.
 class InfinityModel : public ImageModel {
  public:
+  using Options = InfinityBackend::Options;
+
   struct Parts {
     std::unique_ptr<const Tokenizer> tokenizer;
     std::unique_ptr<T5Encoder> text_encoder;
@@ -90,12 +92,11 @@ class InfinityModel : public ImageModel {
   };
 
   InfinityModel(const ModelSpec& spec, at::Device device,
-                at::ScalarType cache_dtype,
-                const InfinityBackend::Options& options, Parts parts)
+                at::ScalarType cache_dtype, const Options& options, Parts parts)
       : spec_(spec),
         device_(device),
         cache_dtype_(cache_dtype),
-        warms_up_(options.warm_up),
+        warm_up_(options.warm_up),
         vae_tile_(InfinityBackend::VaeTile(options.vae_tile, !device.is_cpu())),
         parts_(std::move(parts)) {
     texts_.emplace(parts_.tokenizer.get(), parts_.text_encoder.get(),
@@ -104,6 +105,7 @@ class InfinityModel : public ImageModel {
 #if HEATKV_CUDA
     if (device_.is_cuda()) {
       group_.emplace(parts_.transformer.get());
+      group_->set_recorded_rows(kRecordedRows);
       group_->set_attention(options.attention);
     }
 #endif
@@ -125,24 +127,23 @@ class InfinityModel : public ImageModel {
   }
 
   absl::Status WarmUp() override {
-    if (!warms_up_) return absl::OkStatus();
-    // The longest text, because recorded steps have room for the texts that
-    // they were recorded with.
-    const bool is_cpu = device_.is_cpu();
-    const std::vector<int> ids(is_cpu ? 1 : spec_.tokenizer.max_length,
-                               Tokenizer::kEndOfSequence);
-    ASSIGN_OR_RETURN(
-        const std::shared_ptr<const EncodedText> text,
-        OnDevice("warming up",
-                 [&]() -> absl::StatusOr<std::shared_ptr<const EncodedText>> {
-                   texts_->RecordAll();
-                   return std::make_shared<const InfinityText>(
-                       texts_->Encode(ids));
-                 }));
-    return model::WarmUp(
+    if (warm_up_ == Options::WarmUp::kNone) return absl::OkStatus();
+    if (device_.is_cpu()) {
+      ASSIGN_OR_RETURN(const auto text, LongText(1));
+      return model::WarmUp(*this, text,
+                           {.ladders = {0}, .most_rows = kCpuWarmRows});
+    }
+    // The longest text, so that the allocator has had all that texts need.
+    ASSIGN_OR_RETURN(const auto text, LongText(spec_.tokenizer.max_length));
+    return WarmUpRecorded(
         *this, text,
-        is_cpu ? kCpuWarmTokens : std::numeric_limits<std::int64_t>::max(),
-        /*decodes=*/!is_cpu);
+        warm_up_ == Options::WarmUp::kAll ? LaddersToWarm(spec_)
+                                          : std::vector<int>{0},
+        kRecordedRows, [this] { return GiveBack(); }, warm_up_progress_);
+  }
+
+  void TellWarmUpTo(WarmUpProgress progress) override {
+    warm_up_progress_ = std::move(progress);
   }
 
   absl::StatusOr<int> CountTokens(std::string_view prompt) const override {
@@ -214,6 +215,25 @@ class InfinityModel : public ImageModel {
     arena_.emplace(blocks, spec_.transformer.head_width(), cache_dtype_,
                    device_);
     return absl::OkStatus();
+  }
+
+  absl::Status GiveBack() {
+    return OnDevice("giving memory back", [] {
+#if HEATKV_CUDA
+      ReleaseUnusedMemory();
+#endif
+      return absl::OkStatus();
+    });
+  }
+
+  // A text of so many tokens, once no text has to be recorded any more.
+  absl::StatusOr<std::shared_ptr<const EncodedText>> LongText(int tokens) {
+    using Text = std::shared_ptr<const EncodedText>;
+    return OnDevice("warming up", [&]() -> absl::StatusOr<Text> {
+      texts_->RecordAll();
+      return std::make_shared<const InfinityText>(
+          texts_->Encode(std::vector<int>(tokens, Tokenizer::kEndOfSequence)));
+    });
   }
 
   absl::StatusOr<std::shared_ptr<const EncodedText>> Encode(
@@ -310,8 +330,9 @@ class InfinityModel : public ImageModel {
   ModelSpec spec_;
   at::Device device_;
   at::ScalarType cache_dtype_;
-  bool warms_up_;
+  Options::WarmUp warm_up_;
   int vae_tile_;
+  WarmUpProgress warm_up_progress_;
   Parts parts_;
   ReferenceAttention attention_;
 #if HEATKV_CUDA

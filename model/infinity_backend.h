@@ -45,9 +45,10 @@ class InfinityBackend {
     // Side of the square whose pixels the VAE computes at once in its finest
     // levels (VaeDecoder::Decode); 0: all.  Nothing: VaeTile's choice.
     std::optional<int> vae_tile = std::nullopt;
-    // WarmUp: on a GPU two images of the first ladder, on the CPU their first
-    // scales; or nothing.
-    bool warm_up = true;
+    // What WarmUp computes: images of all ladders, of the first one, or none.
+    // On the CPU, where nothing is recorded, the first scales of the first
+    // ladder do for all.
+    enum class WarmUp { kNone, kFirst, kAll } warm_up = WarmUp::kAll;
     // The kernel for self-attention on a GPU.
     AttentionChoice attention = AttentionChoice::kFastest;
     // The file of the tokenizer; empty: the one in `folder` that the spec

@@ -1,8 +1,9 @@
 #include "model/memory_plan.h"
 
 #include <algorithm>
-#include <bit>
+#include <array>
 #include <limits>
+#include <set>
 #include <utility>
 
 #include "base/check.h"
@@ -19,8 +20,13 @@ constexpr int64_t kBfloat16 = 2;
 // Images with guidance have two rows a slot.
 constexpr int64_t kBranches = 2;
 
-// Rows of the largest recorded step (GroupStep).
-constexpr int64_t kRecordedRows = 2048;
+// Rows of a group at most: 16 images with guidance (GroupCapacity, Recorder).
+constexpr int64_t kStepRows = 32;
+
+// Of a recorded step, which launches some two dozen kernels a layer; what the
+// driver takes for one of them is an assumption.
+constexpr int64_t kKernelsALayer = 24;
+constexpr int64_t kRecordedKernel = 1024;
 
 // cuBLAS, cuDNN and the kernels' code, beyond the context; what the allocator
 // cannot use of what it has.  Measured with room to spare.
@@ -76,6 +82,35 @@ int64_t ActivationBytes(const TransformerSpec& spec, const StepSize& step,
   return step.rows * row;
 }
 
+// What all recorded steps of all ladders have for themselves: their kernels and
+// their logits.  Ladders that begin alike share steps.
+int64_t RecordingBytes(const ModelSpec& spec) {
+  std::set<std::array<int64_t, 7>> steps;
+  int64_t bytes = 0;
+  for (int l = 0; l < static_cast<int>(spec.ladders.size()); ++l) {
+    const LadderSpec& ladder = spec.ladders[l];
+    int64_t tokens_so_far = 0;
+    for (int s = 0; s < ladder.ladder.num_scales(); ++s) {
+      const cache::Grid& grid = ladder.ladder.grid(s);
+      tokens_so_far += grid.tokens();
+      for (const int branches : {1, 2}) {
+        const int64_t rows = int64_t{GroupCapacity(spec, l, s, branches)} *
+                             branches * grid.tokens();
+        if (rows > kRecordedRows ||
+            !steps
+                 .insert({grid.height, grid.width, ladder.rope_grid.height,
+                          ladder.rope_grid.width, s, tokens_so_far, branches})
+                 .second) {
+          continue;
+        }
+        bytes += spec.transformer.depth * kKernelsALayer * kRecordedKernel +
+                 rows * 2 * spec.transformer.bits_per_token() * kFloat;
+      }
+    }
+  }
+  return bytes;
+}
+
 // Of the VAE, in the last scale.
 cache::Grid ImageCells(const ModelSpec& spec, const LadderSpec& ladder) {
   cache::Grid cells = ladder.ladder.grid(ladder.ladder.num_scales() - 1);
@@ -108,28 +143,16 @@ int64_t CanvasBytes(const ModelSpec& spec) {
   return 3 * LargestImageCells(spec) * spec.transformer.bits * kFloat;
 }
 
-// Keys and values of the texts of a group of `slots` images with guidance.  A
-// step has room for a power of two of tokens.
-int64_t RoomForTexts(const ModelSpec& spec, int64_t slots) {
-  const auto tokens = static_cast<std::uint64_t>(
-      (slots + 1) * spec.transformer.text_max_length);
-  return TextBytes(spec.transformer,
-                   static_cast<int64_t>(std::bit_ceil(tokens)),
-                   /*is_on_gpu=*/true);
-}
-
-// Every room that was ever needed stays: those for one image together, and the
-// one for the largest group if its prompts are the longest there are.
-int64_t StepTextBytes(const ModelSpec& spec, int running_images) {
-  const int64_t slots = std::min(running_images, 16);
-  const int64_t one = 2 * RoomForTexts(spec, 1);
-  return slots == 1 ? one : one + RoomForTexts(spec, slots);
-}
-
 // Pooled text and its modulations.
 int64_t CondensedBytes(const TransformerSpec& spec) {
   const int64_t w = spec.width;
   return kFloat * (w + 6 * w + 2 * w);
+}
+
+// At places that stay (cuda/placed_modulations.h), for the largest group; keys
+// and values of texts are read where they are.
+int64_t StepModulationBytes(const TransformerSpec& spec) {
+  return kStepRows * kFloat * (6 + 2) * spec.width;
 }
 
 // Recorded texts (cuda/recorded_texts.h): the position bias and what a graph
@@ -322,10 +345,13 @@ std::vector<MemoryAccount> PlanMemory(const ModelSpec& spec,
                           gpu)}));
   if (gpu) {
     const StepSize recorded = LargestStep(spec, gpu, kRecordedRows);
-    // Once where a step is tried and once where it is recorded.
-    add("recorded steps", 2 * (StagingBytes(transformer, recorded, gpu) +
-                               ActivationBytes(transformer, recorded, gpu)));
-    add("texts of a step", StepTextBytes(spec, demand.running_images));
+    // Once where it is recorded, and once where it is tried before.
+    add("recorded steps",
+        (demand.records_all_at_start ? 1 : 2) *
+                (StagingBytes(transformer, recorded, gpu) +
+                 ActivationBytes(transformer, recorded, gpu)) +
+            RecordingBytes(spec));
+    add("modulations of a step", StepModulationBytes(transformer));
     if (demand.text_encoder_on_device) {
       add("recorded texts", RecordedTextBytes(spec));
     }

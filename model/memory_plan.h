@@ -19,6 +19,10 @@
 
 namespace heatkv::model {
 
+// Of the largest step that a GPU records (GroupStep), tokens of all branches of
+// all slots.
+inline constexpr std::int64_t kRecordedRows = 2048;
+
 struct MemoryDemand {
   std::string device = "cpu";
   bool is_on_gpu = false;
@@ -32,6 +36,8 @@ struct MemoryDemand {
   int running_images = 1;
   // VaeDecoder::Decode's.
   int vae_tile = 0;
+  // No step is recorded later: what trying it took has been given back.
+  bool records_all_at_start = false;
 };
 
 // The account of the model's device, and of the "cpu" if only the text encoder

@@ -1,5 +1,6 @@
 #include "model/warm_up.h"
 
+#include <algorithm>
 #include <vector>
 
 #include "base/status_macros.h"
@@ -24,24 +25,24 @@ cache::StepPlan EmptyPlan(const cache::CacheGeometry& geometry, int scale,
 // behind, but stay.
 absl::Status MakeImages(ImageModel& model,
                         const std::shared_ptr<const EncodedText>& text,
-                        float guidance, std::int64_t most_tokens,
-                        bool decodes) {
-  constexpr int kLadder = 0;
+                        int number, float guidance, const WarmUpWork& work) {
   const ModelSpec& spec = model.spec();
-  const cache::ScaleLadder& ladder = spec.ladders[kLadder].ladder;
+  const cache::ScaleLadder& ladder = spec.ladders[number].ladder;
   SamplingKnobs knobs;
   knobs.guidance.assign(ladder.num_scales(), guidance);
   knobs.tau.assign(ladder.num_scales(), 1.0f);
   const auto together = [&](int scale) {
-    return decodes ? GroupCapacity(spec, kLadder, scale, knobs.branches()) : 1;
+    return work.has_company
+               ? GroupCapacity(spec, number, scale, knobs.branches())
+               : 1;
   };
   std::vector<std::unique_ptr<ImageState>> images;
   for (int i = 0; i < together(0); ++i) {
     ASSIGN_OR_RETURN(images.emplace_back(),
-                     model.StartImage(text, kLadder, knobs));
+                     model.StartImage(text, number, knobs));
   }
   for (int scale = 0; scale < ladder.num_scales(); ++scale) {
-    if (ladder.tokens(scale) > most_tokens) break;
+    if (knobs.branches() * ladder.tokens(scale) > work.most_rows) break;
     const cache::StepPlan plan =
         EmptyPlan(model.cache_geometry(), scale, knobs.branches());
     std::vector<StepItem> items;
@@ -51,19 +52,71 @@ absl::Status MakeImages(ImageModel& model,
     for (const absl::Status& status : model.Step(items)) {
       RETURN_IF_ERROR(status);
     }
+    const bool is_last = scale + 1 == ladder.num_scales();
+    if (work.decodes && (is_last || knobs.guided())) {
+      RETURN_IF_ERROR(model.Decode(*images[0]).status());
+    }
   }
-  return decodes ? model.Decode(*images[0]).status() : absl::OkStatus();
+  return absl::OkStatus();
+}
+
+// Whether every step of `ladder` is one of `other`.
+bool IsBeginning(const LadderSpec& ladder, const LadderSpec& other) {
+  const std::vector<cache::Grid> grids = ladder.ladder.grids();
+  const std::vector<cache::Grid> others = other.ladder.grids();
+  return ladder.rope_grid == other.rope_grid && grids.size() <= others.size() &&
+         std::equal(grids.begin(), grids.end(), others.begin());
 }
 
 }  // namespace
 
+std::vector<int> LaddersToWarm(const ModelSpec& spec) {
+  std::vector<int> chosen;
+  const int count = static_cast<int>(spec.ladders.size());
+  for (int i = 0; i < count; ++i) {
+    bool is_needed = true;
+    for (int j = 0; j < count && is_needed; ++j) {
+      if (i == j || !IsBeginning(spec.ladders[i], spec.ladders[j])) continue;
+      // Of equal ones the first is computed.
+      is_needed = i < j && IsBeginning(spec.ladders[j], spec.ladders[i]);
+    }
+    if (is_needed) chosen.push_back(i);
+  }
+  return chosen;
+}
+
 absl::Status WarmUp(ImageModel& model,
                     const std::shared_ptr<const EncodedText>& text,
-                    std::int64_t most_tokens, bool decodes) {
-  for (const float guidance : {2.0f, 1.0f}) {
-    RETURN_IF_ERROR(MakeImages(model, text, guidance, most_tokens, decodes));
+                    const WarmUpWork& work,
+                    const std::function<void()>& on_image) {
+  for (const int ladder : work.ladders) {
+    for (const float guidance : {2.0f, 1.0f}) {
+      RETURN_IF_ERROR(MakeImages(model, text, ladder, guidance, work));
+      on_image();
+    }
   }
   return absl::OkStatus();
+}
+
+absl::Status WarmUpRecorded(ImageModel& model,
+                            const std::shared_ptr<const EncodedText>& text,
+                            const std::vector<int>& ladders,
+                            std::int64_t recorded_rows,
+                            const std::function<absl::Status()>& give_back,
+                            const ImageModel::WarmUpProgress& progress) {
+  // Twice with guidance and without.
+  const int images = 4 * static_cast<int>(ladders.size());
+  int done = 0;
+  const auto on_image = [&] {
+    ++done;
+    if (progress != nullptr) progress(done, images);
+  };
+  RETURN_IF_ERROR(WarmUp(
+      model, text, {.ladders = ladders, .most_rows = recorded_rows}, on_image));
+  RETURN_IF_ERROR(give_back());
+  return WarmUp(model, text,
+                {.ladders = ladders, .decodes = true, .has_company = true},
+                on_image);
 }
 
 }  // namespace heatkv::model

@@ -6,21 +6,48 @@
 #define MODEL_WARM_UP_H_
 
 #include <cstdint>
+#include <functional>
+#include <limits>
 #include <memory>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "model/api/image_model.h"
 
 namespace heatkv::model {
 
-// Makes an image of the model's first ladder with guidance and one without, by
-// the scales of at most `most_tokens` tokens.  If `decodes`, it decodes them,
-// and they are in the company of as many as run together at any scale, so that
-// there is memory for these from then on.  Touches no block of the arena.  Fails
-// as the model does.
-absl::Status WarmUp(ImageModel& model,
-                    const std::shared_ptr<const EncodedText>& text,
-                    std::int64_t most_tokens, bool decodes);
+struct WarmUpWork {
+  std::vector<int> ladders;
+  // Of the largest scale that is computed, tokens of all branches.
+  std::int64_t most_rows = std::numeric_limits<std::int64_t>::max();
+  // After every scale of an image with guidance, as for previews, and after the
+  // last one.
+  bool decodes = false;
+  // Each image is in the company of as many as run together at any scale, so
+  // that there is memory for these from then on.
+  bool has_company = false;
+};
+
+// The ladders that have to be computed so that no other one has a step of its
+// own: all but those that another one begins with.  Ascending.
+std::vector<int> LaddersToWarm(const ModelSpec& spec);
+
+// Makes an image of each ladder with guidance and one without, and calls
+// `on_image` after each.  Touches no block of the arena.  Fails as the model
+// does.
+absl::Status WarmUp(
+    ImageModel& model, const std::shared_ptr<const EncodedText>& text,
+    const WarmUpWork& work, const std::function<void()>& on_image = [] {});
+
+// The same for a model that records its steps of up to `recorded_rows` rows.
+// What is recorded is tried before, which takes memory: that goes back by
+// `give_back` before the whole images, by which the allocator reaches its size.
+absl::Status WarmUpRecorded(ImageModel& model,
+                            const std::shared_ptr<const EncodedText>& text,
+                            const std::vector<int>& ladders,
+                            std::int64_t recorded_rows,
+                            const std::function<absl::Status()>& give_back,
+                            const ImageModel::WarmUpProgress& progress);
 
 }  // namespace heatkv::model
 

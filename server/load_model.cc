@@ -8,6 +8,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "base/check.h"
 #include "base/status_macros.h"
 #include "model/infinity_backend.h"
 #include "model/memory_plan.h"
@@ -33,6 +34,20 @@ absl::StatusOr<std::string> FindTokenizer(const ServingPlan& plan) {
     return (given / name).string();
   }
   return given.string();
+}
+
+model::InfinityBackend::Options::WarmUp WarmUpOf(WarmUp sizes) {
+  using Sizes = model::InfinityBackend::Options::WarmUp;
+  switch (sizes) {
+    case WarmUp::kNone:
+      return Sizes::kNone;
+    case WarmUp::kFirst:
+      return Sizes::kFirst;
+    case WarmUp::kAll:
+      return Sizes::kAll;
+  }
+  HEATKV_CHECK(false) << "no such sizes";
+  return Sizes::kNone;
 }
 
 }  // namespace
@@ -70,6 +85,7 @@ absl::StatusOr<std::vector<model::MemoryAccount>> AccountForMemory(
   demand.remembered_texts = config.cached_prompts;
   demand.remembered_bytes = config.cached_prompt_bytes;
   demand.running_images = config.max_running_images;
+  demand.records_all_at_start = config.warm_up == WarmUp::kAll;
   demand.vae_tile =
       model::InfinityBackend::VaeTile(config.vae_tile, config.is_on_gpu());
   std::vector<model::MemoryAccount> accounts;
@@ -108,7 +124,7 @@ absl::StatusOr<std::unique_ptr<model::ImageModel>> LoadModel(
   options.text_encoder_on_cpu =
       plan.config.text_encoder == TextEncoderDevice::kCpu;
   options.vae_tile = plan.config.vae_tile;
-  options.warm_up = plan.config.warm_up;
+  options.warm_up = WarmUpOf(plan.config.warm_up);
   options.random_weights = plan.folder.random_weights;
   if (options.random_weights.has_value()) {
     ASSIGN_OR_RETURN(options.tokenizer, FindTokenizer(plan));

@@ -140,6 +140,24 @@ absl::Status CheckMemoryOnceLoaded(const ServingPlan& plan, EventLog* log) {
   return absl::OkStatus();
 }
 
+// A line every few seconds.  Sizes are warmed up one after the other, which
+// takes a while if there are many.
+model::ImageModel::WarmUpProgress WarmUpLog(const std::string& device,
+                                            EventLog* log) {
+  constexpr absl::Duration kPause = absl::Seconds(2);
+  return [device, log, begin = absl::Now(), last = absl::InfinitePast()](
+             int done, int of) mutable {
+    const absl::Time now = absl::Now();
+    if (now - last < kPause && done < of) return;
+    last = now;
+    log->Write(LogLevel::kInfo, "warming_up",
+               {{"device", device},
+                {"images", done},
+                {"of", of},
+                {"seconds", absl::ToDoubleSeconds(now - begin)}});
+  };
+}
+
 // Until nothing is left that only a first request would do.
 absl::Status AwaitWarm(const ServingPlan& plan, const Engine& engine,
                        EventLog* log) {
@@ -148,7 +166,8 @@ absl::Status AwaitWarm(const ServingPlan& plan, const Engine& engine,
     return absl::Status(warm.code(), absl::StrCat("the model cannot compute: ",
                                                   warm.message()));
   }
-  log->Write(LogLevel::kInfo, plan.config.warm_up ? "warm" : "not_warmed",
+  log->Write(LogLevel::kInfo,
+             plan.config.warm_up == WarmUp::kNone ? "not_warmed" : "warm",
              {{"seconds", absl::ToDoubleSeconds(absl::Now() - begin)}});
   for (const model::MemoryAccount& account : plan.memory) {
     ASSIGN_OR_RETURN(const model::DeviceMemory memory,
@@ -186,6 +205,7 @@ absl::StatusOr<std::unique_ptr<RunningServer>> RunningServer::Start(
   for (const std::string& device : plan.devices) {
     ASSIGN_OR_RETURN(std::unique_ptr<model::ImageModel> model,
                      LoadModel(plan, device));
+    model->TellWarmUpTo(WarmUpLog(device, log));
     models.push_back({device, std::move(model)});
   }
   ASSIGN_OR_RETURN(const std::string weights, DescribeWeights(plan.folder));

@@ -11,6 +11,7 @@
 #define MODEL_API_IMAGE_MODEL_H_
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string_view>
@@ -94,6 +95,10 @@ class ImageModel {
   // that makes all later calls: libraries keep some of their state by thread.
   // Fails if the model cannot compute.
   virtual absl::Status WarmUp() { return absl::OkStatus(); }
+
+  // Whom WarmUp tells, from its thread, how much of it is done.  Before WarmUp.
+  using WarmUpProgress = std::function<void(int done, int of)>;
+  virtual void TellWarmUpTo(WarmUpProgress /*progress*/) {}
 
   // Number of pieces of `prompt`, the end-of-sequence piece included, before
   // any truncation.  The one method that any thread may call at any time.

@@ -13,6 +13,7 @@
 #include "model/cuda/kernel_calls.h"
 #include "model/cuda/staged_attention.h"
 #include "model/infinity/modulated_norm.h"
+#include "model/kernels/cross_attention.h"
 #include "model/kernels/residual_norm.h"
 #include "model/kernels/rotate_scatter.h"
 #include "model/kernels/span_copy.h"
@@ -40,8 +41,8 @@ kernels::CacheAhead Ahead(const Linear& linear) {
 // The residual stream of a group and what has still to be added to it.
 class Stream {
  public:
-  Stream(at::Tensor x, const GroupTexts& texts)
-      : x_(std::move(x)), texts_(texts) {
+  Stream(at::Tensor x, const GroupModulations& modulations)
+      : x_(std::move(x)), modulations_(modulations) {
     work_.x = x_.mutable_data_ptr<float>();
     work_.rows = static_cast<int>(x_.size(0));
     work_.tokens = static_cast<int>(x_.size(1));
@@ -83,9 +84,9 @@ class Stream {
   // ... or for the head, in float32.
   at::Tensor HeadNorm() {
     work_.offset = 1;
-    work_.scale = {.rows = texts_.head_scale.const_data_ptr<float>(),
+    work_.scale = {.rows = modulations_.head_scale.const_data_ptr<float>(),
                    .row_stride = work_.width};
-    work_.shift = {.rows = texts_.head_shift.const_data_ptr<float>(),
+    work_.shift = {.rows = modulations_.head_shift.const_data_ptr<float>(),
                    .row_stride = work_.width};
     return Run(at::kFloat);
   }
@@ -94,7 +95,7 @@ class Stream {
   kernels::RowVector Part(const Block& block, Modulation which) const {
     const std::int64_t offset = which * std::int64_t{work_.width};
     return {.layer = block.modulation().const_data_ptr<float>() + offset,
-            .rows = texts_.modulation.const_data_ptr<float>() + offset,
+            .rows = modulations_.block.const_data_ptr<float>() + offset,
             .row_stride = 6 * std::int64_t{work_.width}};
   }
 
@@ -113,7 +114,7 @@ class Stream {
   }
 
   at::Tensor x_;
-  const GroupTexts& texts_;
+  const GroupModulations& modulations_;
   at::Tensor added_;
   kernels::ResidualNorm work_;
 };
@@ -197,10 +198,29 @@ class Staging {
   std::unique_ptr<StagedAttention> attention_;
 };
 
+// queries bf16 [rows * tokens, width] -> the same.
+at::Tensor AttendToTexts(int layer, const TransformerSpec& spec,
+                         std::int64_t rows, const kernels::RowText* texts,
+                         const at::Tensor& queries) {
+  at::Tensor out = at::empty_like(queries);
+  kernels::CrossAttention work;
+  work.queries = queries.const_data_ptr();
+  work.out = out.mutable_data_ptr();
+  work.texts = texts;
+  work.layer = layer;
+  work.rows = static_cast<int>(rows);
+  work.tokens = static_cast<int>(queries.size(0) / rows);
+  work.heads = spec.heads;
+  work.head_width = spec.head_width();
+  work.scale = 1 / std::sqrt(static_cast<float>(spec.head_width()));
+  kernels::Launch(work, CurrentStream());
+  return out;
+}
+
 }  // namespace
 
 at::Tensor GroupLogits(const InfinityTransformer& transformer, int scale,
-                       at::Tensor x, const GroupTexts& texts,
+                       at::Tensor x, const GroupModulations& modulations,
                        const at::Tensor& rotations, const StepTables& tables,
                        std::int64_t staging_rows, std::int64_t most_keys,
                        AttentionChoice attention, KeyValueArena& arena) {
@@ -209,16 +229,11 @@ at::Tensor GroupLogits(const InfinityTransformer& transformer, int scale,
   const std::int64_t tokens = x.size(1);
   HEATKV_CHECK(x.scalar_type() == at::kFloat && x.is_contiguous());
   HEATKV_CHECK(arena.mutable_blocks().scalar_type() == at::kBFloat16);
-  HEATKV_CHECK_EQ(texts.modulation.size(0), rows);
+  HEATKV_CHECK_EQ(modulations.block.size(0), rows);
   x.add_(transformer.level_embedding()[scale]);
-  const at::Tensor text_query_begin = tables.text_query_begin();
-  const at::Tensor text_key_begin = tables.text_key_begin();
-  const at::Tensor text_tokens = tables.text_tokens();
-  const double text_scale =
-      1 / std::sqrt(static_cast<double>(spec.head_width()));
   Staging staging(tables, spec, rows, tokens, rotations, staging_rows,
                   most_keys, attention, arena);
-  Stream stream(std::move(x), texts);
+  Stream stream(std::move(x), modulations);
 
   const std::vector<Block>& blocks = transformer.blocks();
   for (int layer = 0; layer < static_cast<int>(blocks.size()); ++layer) {
@@ -231,14 +246,9 @@ at::Tensor GroupLogits(const InfinityTransformer& transformer, int scale,
 
     const CrossAttention& cross = block.cross_attention();
     const at::Tensor queries =
-        cross.query()(stream.CrossNorm(block, staging.Stores(layer)))
-            .view({rows * tokens, spec.heads, spec.head_width()});
-    const at::Tensor text = texts.keys_values[layer];
+        cross.query()(stream.CrossNorm(block, staging.Stores(layer)));
     stream.Add(cross.projection()(
-        VarlenAttention(queries, text[0], text[1], text_query_begin,
-                        text_key_begin, text_tokens, tokens,
-                        spec.text_max_length, text_scale)
-            .view({rows * tokens, spec.width})));
+        AttendToTexts(layer, spec, rows, tables.texts(), queries)));
 
     const FeedForward& feed_forward = block.feed_forward();
     const Linear& widen = feed_forward.widen();

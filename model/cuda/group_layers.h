@@ -11,7 +11,7 @@
 #include <cstdint>
 
 #include "model/cuda/attention_choice.h"
-#include "model/cuda/group_texts.h"
+#include "model/cuda/placed_modulations.h"
 #include "model/cuda/step_tables.h"
 #include "model/infinity/key_value_arena.h"
 #include "model/infinity/transformer.h"
@@ -25,7 +25,7 @@ namespace heatkv::model {
 // tensors on the GPU is read that could differ between groups of one shape, so
 // the work can be recorded.  Returns float32 [rows, tokens, 2 * bits a token].
 at::Tensor GroupLogits(const InfinityTransformer& transformer, int scale,
-                       at::Tensor x, const GroupTexts& texts,
+                       at::Tensor x, const GroupModulations& modulations,
                        const at::Tensor& rotations, const StepTables& tables,
                        std::int64_t staging_rows, std::int64_t most_keys,
                        AttentionChoice attention, KeyValueArena& arena);

@@ -10,6 +10,7 @@
 #include "base/check.h"
 #include "model/cuda/group_layers.h"
 #include "model/cuda/kernel_calls.h"
+#include "model/cuda/row_texts.h"
 #include "model/cuda/step_tables.h"
 #include "model/infinity/rope2d.h"
 #include "model/kernels/sample_bits.h"
@@ -101,7 +102,7 @@ at::Tensor GroupStep::Logits(std::span<const GroupMember> members, int capacity,
     earlier.push_back(first.options().grids[s].tokens());
     tokens_so_far += earlier.back();
   }
-  const TextLayout texts(slots.texts);
+  const std::vector<kernels::RowText> texts = RowTexts(slots.texts);
   const StepTableLayout layout({.capacity = capacity,
                                 .branches = branches,
                                 .layers = slots.plans[0]->layers,
@@ -115,17 +116,18 @@ at::Tensor GroupStep::Logits(std::span<const GroupMember> members, int capacity,
   uploads_.Reserve(room);
   if (!recorder_.has_value()) recorder_.emplace();
   const at::Tensor rotations = Rotations(grid, rope_grid);
-  const auto compute = [&](const at::Tensor& x, const GroupTexts& group,
+  const auto compute = [&](const at::Tensor& x,
+                           const GroupModulations& modulations,
                            const StepTables& tables,
                            std::int64_t staging_rows) {
-    return GroupLogits(*transformer_, scale, x, group, rotations, tables,
+    return GroupLogits(*transformer_, scale, x, modulations, rotations, tables,
                        staging_rows, tokens_so_far, attention_, arena)
         .view({capacity, branches, grid.tokens(), -1});
   };
   // Rows of staging that the largest layer takes.
   const auto send_tables = [&](const at::Tensor& table) {
     const std::int64_t rows =
-        layout.Write(slots.plans, texts.ranges(), uploads_.Next(values));
+        layout.Write(slots.plans, texts, uploads_.Next(values));
     uploads_.Send(table, values);
     return rows;
   };
@@ -136,8 +138,9 @@ at::Tensor GroupStep::Logits(std::span<const GroupMember> members, int capacity,
     const at::Tensor x =
         slots.inputs.size() == 1 ? slots.inputs[0] : at::cat(slots.inputs);
     slots.inputs.clear();  // large
-    PlacedTexts& placed = recorder_->TextsFor(texts);
-    placed.Fill(texts);
+    PlacedModulations& placed =
+        recorder_->ModulationsFor(*slots.texts[0], layout.rows());
+    placed.Fill(slots.texts);
     const at::Tensor table = recorder_->TableFor(room);
     const std::int64_t staging_rows = send_tables(table);
     return compute(x, placed.First(layout.rows()), StepTables(layout, table),
@@ -146,22 +149,22 @@ at::Tensor GroupStep::Logits(std::span<const GroupMember> members, int capacity,
   std::unique_ptr<RecordedStep>& recorded =
       recorded_[{grid.height, grid.width, rope_grid.height, rope_grid.width,
                  scale, tokens_so_far, is_last, branches, capacity}];
-  if (recorded == nullptr || !recorded->Fits(texts, values)) {
-    recorded.reset();
+  if (recorded == nullptr) {
     recorded = std::make_unique<RecordedStep>(
         *recorder_,
         at::empty({layout.rows(), grid.tokens(), transformer_->spec().width},
                   slots.inputs[0].options()),
-        texts, layout, room,
-        [&](const at::Tensor& x, const GroupTexts& group,
+        *slots.texts[0], layout,
+        [&](const at::Tensor& x, const GroupModulations& modulations,
             const StepTables& tables) {
           // Room for whole caches.
-          return compute(x, group, tables, layout.sequences() * tokens_so_far);
+          return compute(x, modulations, tables,
+                         layout.sequences() * tokens_so_far);
         });
   }
   at::Tensor x = recorded->x();
   at::cat_out(x, slots.inputs);
-  recorded->texts().Fill(texts);
+  recorded->modulations().Fill(slots.texts);
   send_tables(recorded->table());
   return recorded->Replay();
 }

@@ -82,16 +82,13 @@ at::Tensor VarlenAttention(const at::Tensor& queries, const at::Tensor& keys,
                            const at::Tensor& values,
                            const at::Tensor& query_begin,
                            const at::Tensor& key_begin,
-                           const at::Tensor& key_tokens,
                            std::int64_t most_queries, std::int64_t most_keys,
                            double scale) {
   return std::get<0>(at::_flash_attention_forward(
       queries, keys, values, query_begin, key_begin, most_queries, most_keys,
       /*dropout_p=*/0.0, /*is_causal=*/false, /*return_debug_mask=*/false,
       scale, /*window_size_left=*/std::nullopt,
-      /*window_size_right=*/std::nullopt,
-      key_tokens.defined() ? std::optional<at::Tensor>(key_tokens)
-                           : std::nullopt));
+      /*window_size_right=*/std::nullopt));
 }
 
 }  // namespace heatkv::model

@@ -37,15 +37,12 @@ void CudaAddBias(at::Tensor& x, const at::Tensor& bias,
 
 // Attention of sequences that lie one behind the other: queries [all query
 // tokens, heads, head width], keys and values [all key tokens, heads, head
-// width], bf16; query_begin and key_begin int32 [sequences + 1].  With
-// key_tokens int32 [sequences], a sequence has that many keys from its
-// key_begin on, which others may have, too.  A sequence's result does not
-// depend on the others, as long as the two bounds are the same.
+// width], bf16; query_begin and key_begin int32 [sequences + 1].  A sequence's
+// result does not depend on the others, as long as the two bounds are the same.
 at::Tensor VarlenAttention(const at::Tensor& queries, const at::Tensor& keys,
                            const at::Tensor& values,
                            const at::Tensor& query_begin,
                            const at::Tensor& key_begin,
-                           const at::Tensor& key_tokens,
                            std::int64_t most_queries, std::int64_t most_keys,
                            double scale);
 

@@ -6,6 +6,9 @@
 
 #include <algorithm>
 #include <bit>
+#include <utility>
+
+#include "base/check.h"
 
 namespace heatkv::model {
 namespace {
@@ -23,12 +26,10 @@ Recorder::Recorder()
     : stream_(c10::cuda::getStreamFromPool()),
       pool_(at::cuda::graph_pool_handle()) {}
 
-PlacedTexts& Recorder::TextsFor(const TextLayout& layout) {
-  const std::uint64_t rows = std::max(kLeastRows, Room(layout.rows()));
-  const std::uint64_t tokens = Room(layout.tokens());
-  return texts_
-      .try_emplace({rows, tokens}, layout, static_cast<std::int64_t>(rows),
-                   static_cast<std::int64_t>(tokens))
+PlacedModulations& Recorder::ModulationsFor(const TextCondition& like,
+                                            std::int64_t rows) {
+  const std::uint64_t room = std::max(kLeastRows, Room(rows));
+  return modulations_.try_emplace(room, like, static_cast<std::int64_t>(room))
       .first->second;
 }
 
@@ -43,19 +44,28 @@ at::Tensor Recorder::TableFor(std::int64_t values) {
   return table;
 }
 
-RecordedStep::RecordedStep(Recorder& recorder, at::Tensor x,
-                           const TextLayout& texts,
-                           const StepTableLayout& layout, std::int64_t values,
-                           const Body& body)
-    : x_(std::move(x)),
-      texts_(recorder.TextsFor(texts)),
-      table_(recorder.TableFor(values)) {
-  const GroupTexts places = texts_.First(layout.rows());
+at::Tensor Recorder::InputLike(const at::Tensor& x) {
+  at::Tensor& input = inputs_[Room(x.numel())];
+  if (!input.defined()) {
+    input =
+        at::empty({static_cast<std::int64_t>(Room(x.numel()))}, x.options());
+  }
+  HEATKV_CHECK(input.scalar_type() == x.scalar_type());
+  return input.narrow(0, 0, x.numel()).view(x.sizes());
+}
+
+RecordedStep::RecordedStep(Recorder& recorder, const at::Tensor& x,
+                           const TextCondition& like,
+                           const StepTableLayout& layout, const Body& body)
+    : x_(recorder.InputLike(x)),
+      modulations_(recorder.ModulationsFor(like, layout.rows())),
+      table_(recorder.TableFor(layout.MostValues())) {
+  const GroupModulations places = modulations_.First(layout.rows());
   const StepTables tables(layout, table_);
   // Libraries set themselves up when they are first used, which cannot be
-  // recorded.  The table is zeros meanwhile, so that nothing is copied: a plan
-  // may be executed only once, because later layers write into blocks that
-  // earlier ones have read.
+  // recorded.  The table is zeros meanwhile, so that nothing is copied and
+  // there are no texts: a plan may be executed only once, because later layers
+  // write into blocks that earlier ones have read.
   table_.zero_();
   c10::cuda::device_synchronize();
   const c10::cuda::CUDAStreamGuard guard(recorder.stream());
@@ -64,10 +74,6 @@ RecordedStep::RecordedStep(Recorder& recorder, at::Tensor x,
   graph_.capture_begin(recorder.pool(), cudaStreamCaptureModeThreadLocal);
   logits_ = body(x_, places, tables);
   graph_.capture_end();
-}
-
-bool RecordedStep::Fits(const TextLayout& texts, std::int64_t values) const {
-  return texts_.HasRoomFor(texts) && values <= table_.numel();
 }
 
 at::Tensor RecordedStep::Replay() {

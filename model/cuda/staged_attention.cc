@@ -31,7 +31,7 @@ class FlashAttention2 final : public StagedAttention {
   at::Tensor Attend(int layer) override {
     const at::Tensor attended = VarlenAttention(
         queries(), keys_, values_, query_begin_, tables_.key_begin(layer),
-        /*key_tokens=*/{}, shape_.tokens, shape_.most_keys, /*scale=*/1.0);
+        shape_.tokens, shape_.most_keys, /*scale=*/1.0);
     return attended.view({shape_.rows, shape_.heads, shape_.tokens, -1})
         .transpose(1, 2)
         .reshape({shape_.rows * shape_.tokens, -1});

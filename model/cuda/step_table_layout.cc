@@ -1,6 +1,7 @@
 #include "model/cuda/step_table_layout.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "base/check.h"
 #include "cache/geometry.h"
@@ -15,11 +16,16 @@ using cache::StepPlan;
 
 constexpr int kSpanValues = 3;
 constexpr int kListValues = 2;
+constexpr int kTextValues = 4;
 static_assert(sizeof(kernels::CopySpan) == kSpanValues * sizeof(std::int32_t));
 static_assert(sizeof(kernels::SpanList) == kListValues * sizeof(std::int32_t));
+static_assert(sizeof(kernels::RowText) == kTextValues * sizeof(std::int32_t));
 
-// Lists are read as pairs.
+// Lists are read as pairs, texts as fours.
 std::int64_t Even(std::int64_t size) { return (size + 1) / 2 * 2; }
+std::int64_t WholeTexts(std::int64_t size) {
+  return (size + kTextValues - 1) / kTextValues * kTextValues;
+}
 
 // No fewer spans than the tokens of one scale in one sequence can have: those
 // of a run that begins at the last slot of a block (cache/head_blocks.h).
@@ -55,7 +61,8 @@ StepTableLayout::StepTableLayout(const GroupShape& shape)
     : shape_(shape),
       rows_(std::int64_t{shape.capacity} * shape.branches),
       sequences_(rows_ * shape.heads),
-      layers_begin_(Even(text_tokens() + rows_)),
+      texts_begin_(WholeTexts(sequences_ + 1)),
+      layers_begin_(texts_begin_ + kTextValues * rows_),
       layer_size_(Even(2 * kListValues + 2 * sequences_ + 1)) {}
 
 std::int64_t StepTableLayout::Values(
@@ -85,7 +92,7 @@ std::int64_t StepTableLayout::MostValues() const {
 }
 
 std::int64_t StepTableLayout::Write(std::span<const StepPlan* const> plans,
-                                    std::span<const TextRange> texts,
+                                    std::span<const kernels::RowText> texts,
                                     std::span<std::int32_t> values) const {
   HEATKV_CHECK(!plans.empty());
   HEATKV_CHECK_LE(plans.size(), shape_.capacity);
@@ -101,14 +108,7 @@ std::int64_t StepTableLayout::Write(std::span<const StepPlan* const> plans,
   for (std::int64_t i = 0; i <= sequences_; ++i) {
     table[query_begin() + i] = static_cast<std::int32_t>(i) * tokens;
   }
-  for (std::int64_t i = 0; i <= rows_; ++i) {
-    table[text_query_begin() + i] = static_cast<std::int32_t>(i) * tokens;
-  }
-  for (std::int64_t i = 0; i < rows_; ++i) {
-    table[text_key_begin() + i] = texts[i].begin;
-    table[text_tokens() + i] = texts[i].tokens;
-  }
-  table[text_key_begin() + rows_] = texts.back().begin + texts.back().tokens;
+  std::memcpy(table + texts_begin_, texts.data(), texts.size_bytes());
 
   const int plan_rows = shape_.branches * shape_.heads;
   const auto empty_rows =

@@ -1,6 +1,7 @@
 // The plans of a group's images in the form in which a GPU step reads them, as
 // plain numbers: where each head's sequence begins in staging, and which spans
-// go from the arena to staging and back.  Written once a step on the host,
+// go from the arena to staging and back; and where each row's text lies.
+// Written once a step on the host,
 // uploaded at once; model/cuda/step_tables.h reads it on the device.
 //
 // A sequence is a (slot, branch, head) of the group, in that order.  A group
@@ -21,14 +22,9 @@
 #include <vector>
 
 #include "cache/step_plan.h"
+#include "model/kernels/cross_attention.h"
 
 namespace heatkv::model {
-
-// Where the text of a (slot, branch) lies among those of the group.
-struct TextRange {
-  int begin = 0;
-  int tokens = 0;
-};
 
 struct GroupShape {
   int capacity = 0;
@@ -51,11 +47,9 @@ class StepTableLayout {
 
   // sequences + 1, multiples of `tokens`: where queries begin.
   std::int64_t query_begin() const { return 0; }
-  // rows + 1, the same for cross-attention; rows + 1, where texts begin; rows,
-  // their tokens.
-  std::int64_t text_query_begin() const { return sequences_ + 1; }
-  std::int64_t text_key_begin() const { return text_query_begin() + rows_ + 1; }
-  std::int64_t text_tokens() const { return text_key_begin() + rows_ + 1; }
+  // rows kernels::RowText, of which each (slot, branch) has one.  A multiple of
+  // their size.
+  std::int64_t texts() const { return texts_begin_; }
 
   // Of a layer: its two kernels::SpanList, the kept prefixes (arena to staging)
   // and the survivors (staging to arena); sequences + 1, where each sequence
@@ -86,13 +80,14 @@ class StepTableLayout {
   // plans have the shape, and no more spans than it says; a row of a plan
   // stores all tokens or none; texts has rows().
   std::int64_t Write(std::span<const cache::StepPlan* const> plans,
-                     std::span<const TextRange> texts,
+                     std::span<const kernels::RowText> texts,
                      std::span<std::int32_t> values) const;
 
  private:
   GroupShape shape_;
   std::int64_t rows_;
   std::int64_t sequences_;
+  std::int64_t texts_begin_;
   std::int64_t layers_begin_;
   std::int64_t layer_size_;
 };

@@ -20,24 +20,16 @@ at::Tensor StepTables::query_begin() const {
   return Part(layout_.query_begin(), layout_.sequences() + 1);
 }
 
-at::Tensor StepTables::text_query_begin() const {
-  return Part(layout_.text_query_begin(), layout_.rows() + 1);
-}
-
-at::Tensor StepTables::text_key_begin() const {
-  return Part(layout_.text_key_begin(), layout_.rows() + 1);
-}
-
-at::Tensor StepTables::text_tokens() const {
-  return Part(layout_.text_tokens(), layout_.rows());
-}
-
 at::Tensor StepTables::key_begin(int layer) const {
   return Part(layout_.key_begin(layer), layout_.sequences() + 1);
 }
 
 const std::int32_t* StepTables::table() const {
   return table_.const_data_ptr<int>();
+}
+
+const kernels::RowText* StepTables::texts() const {
+  return reinterpret_cast<const kernels::RowText*>(table() + layout_.texts());
 }
 
 const std::int32_t* StepTables::current(int layer) const {

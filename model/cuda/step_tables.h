@@ -12,6 +12,7 @@
 #include <cstdint>
 
 #include "model/cuda/step_table_layout.h"
+#include "model/kernels/cross_attention.h"
 #include "model/kernels/span_copy.h"
 
 namespace heatkv::model {
@@ -23,11 +24,8 @@ class StepTables {
 
   // int32 [sequences + 1], multiples of the scale's tokens.
   at::Tensor query_begin() const;
-  // int32 [rows + 1]: the same for cross-attention, and where texts begin;
-  // int32 [rows]: their tokens.
-  at::Tensor text_query_begin() const;
-  at::Tensor text_key_begin() const;
-  at::Tensor text_tokens() const;
+  // Of each row, on the GPU.
+  const kernels::RowText* texts() const;
 
   std::int64_t sequences() const { return layout_.sequences(); }
   int layers() const { return layout_.shape().layers; }

@@ -77,6 +77,19 @@ std::string PlaceText(TextEncoderDevice place) {
   return "";
 }
 
+std::string WarmUpText(WarmUp sizes) {
+  switch (sizes) {
+    case WarmUp::kNone:
+      return "false";
+    case WarmUp::kFirst:
+      return "first";
+    case WarmUp::kAll:
+      return "true";
+  }
+  HEATKV_CHECK(false) << "no such sizes";
+  return "";
+}
+
 std::string DtypeText(std::optional<CacheDtype> dtype) {
   if (!dtype.has_value()) return "auto";
   return *dtype == CacheDtype::kFloat32 ? "float32" : "bfloat16";
@@ -103,7 +116,7 @@ std::vector<ConfigEntry> ConfigEntries(const ServerConfig& c) {
       {"", "text_encoder", PlaceText(c.text_encoder)},
       {"", "vae_tile",
        c.vae_tile.has_value() ? absl::StrCat(*c.vae_tile) : "auto"},
-      {"", "warm_up", c.warm_up ? "true" : "false"},
+      {"", "warm_up", WarmUpText(c.warm_up)},
       {"", "threads", absl::StrCat(c.threads)},
       {"", "encoder_threads", absl::StrCat(c.encoder_threads)},
       {"cache", "pool", PoolText(c.pool), kLive},

@@ -220,7 +220,11 @@ void ReadModel(YamlMap* map, ServerConfig* config, YamlMistakes* mistakes) {
                                  kMost, ", but is \"", tile, "\""));
     }
   }
-  map->ReadBool("warm_up", kOptional, &config->warm_up);
+  int sizes = 0;
+  if (ReadChoice(map, "warm_up", {"false", "first", "true"}, mistakes,
+                 &sizes)) {
+    config->warm_up = static_cast<WarmUp>(sizes);
+  }
   map->ReadInt("threads", kOptional, 0, 4096, &config->threads);
 }
 

@@ -50,6 +50,9 @@ enum class CacheDtype { kFloat32, kBfloat16 };
 // Auto: where the rest of the model is.
 enum class TextEncoderDevice { kAuto, kGpu, kCpu };
 
+// The sizes of which a model computes something before the server is ready.
+enum class WarmUp { kNone, kFirst, kAll };
+
 // How many jobs are kept and for how long, running ones included.
 struct JobsConfig {
   int max_jobs = 256;
@@ -85,8 +88,8 @@ struct ServerConfig {
   // Pixels a side of what the VAE computes at once, 0: all; nothing: what suits
   // the device.
   std::optional<int> vae_tile;
-  bool warm_up = true;  // the model, before the server is ready
-  int threads = 0;      // of the model; 0: as many as the machine has cores
+  WarmUp warm_up = WarmUp::kAll;
+  int threads = 0;  // of the model; 0: as many as the machine has cores
 
   // Nothing: what the device is best at, see cache_dtype_in_use().
   std::optional<CacheDtype> cache_dtype;

@@ -7,7 +7,7 @@ import pytest
 
 PARTS = (
     "transformer", "text encoder", "VAE", "block pool", "remembered prompts",
-    "images in flight", "staging", "activations",
+    "images in flight", "unconditional texts", "staging", "activations",
 )
 
 

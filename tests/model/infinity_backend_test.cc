@@ -125,11 +125,12 @@ TEST_F(InfinityBackendTest, WarmingUpChangesNoPicture) {
 
 TEST_F(InfinityBackendTest, WarmingUpComputesUnlessTheOptionsForbid) {
   // Without an arena nothing can be computed.
-  for (const bool warm_up : {true, false}) {
+  using Sizes = InfinityBackend::Options::WarmUp;
+  for (const Sizes warm_up : {Sizes::kAll, Sizes::kFirst, Sizes::kNone}) {
     auto other =
         InfinityBackend::Create(spec_, folder_.path(), {.warm_up = warm_up});
     ASSERT_TRUE(other.ok()) << other.status();
-    EXPECT_EQ((*other)->WarmUp().ok(), !warm_up);
+    EXPECT_EQ((*other)->WarmUp().ok(), warm_up == Sizes::kNone);
   }
 }
 
@@ -140,9 +141,12 @@ TEST_F(InfinityBackendTest, AWholeWarmUpTouchesNoBlock) {
   const RgbImage picture = Finish({&again});
   for (int scale = 0; scale < 6; ++scale) {
     ASSERT_TRUE(Step({&running}).ok());
-    const absl::Status status =
-        WarmUp(*model_, *model_->EncodeText("x"), /*most_tokens=*/1000, true);
+    int images = 0;
+    const absl::Status status = WarmUp(
+        *model_, *model_->EncodeText("x"),
+        {.ladders = LaddersToWarm(spec_), .decodes = true}, [&] { ++images; });
     ASSERT_TRUE(status.ok()) << status;
+    EXPECT_EQ(images, 2 * LaddersToWarm(spec_).size());
   }
   EXPECT_EQ(model_->Decode(*running.state)->pixels, picture.pixels);
 }

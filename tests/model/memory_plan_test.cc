@@ -148,6 +148,29 @@ TEST(MemoryPlanTest, ADecodingInBandsTakesTwoImagesOfTheFinestLevel) {
             DecodingBytes(vae, {16, 16}, 0, true));
 }
 
+TEST(MemoryPlanTest, EveryRecordedStepOfEverySizeCounts) {
+  const auto recorded = [](const ModelSpec& spec, bool at_start) {
+    return PartOf(PlanMemory(spec, {.device = "cuda",
+                                    .is_on_gpu = true,
+                                    .records_all_at_start = at_start})[0],
+                  "recorded steps");
+  };
+  const ModelSpec one = Infinity2b();
+  ModelSpec more = one;
+  // The beginning of the first, and one of its own.
+  std::vector<cache::Grid> grids = one.ladders[0].ladder.grids();
+  grids.resize(9);
+  more.ladders.push_back(one.ladders[0]);
+  more.ladders[1].ladder = *cache::ScaleLadder::Create(grids, 3);
+  EXPECT_EQ(recorded(more, true), recorded(one, true));
+  more.ladders[1].rope_grid = {70, 56};
+  // Nine scales with guidance and without.
+  const std::int64_t kernels = 32 * 24 * 1024;
+  EXPECT_GT(recorded(more, true), recorded(one, true) + 18 * kernels);
+  EXPECT_LT(recorded(more, true), recorded(one, true) + 20 * kernels);
+  EXPECT_GT(recorded(one, false), recorded(one, true));
+}
+
 TEST(MemoryPlanTest, ATextsBytesAreThoseOfItsTensors) {
   const TransformerSpec spec = SmallTransformerSpec();
   const auto transformer = RandomTransformer(spec, 1);
@@ -165,6 +188,16 @@ TEST(MemoryPlanTest, ATextsBytesAreThoseOfItsTensors) {
   EXPECT_NEAR(TextBytes(Infinity2b().transformer, 50, true), 50 * 0.262e6, 1e5);
 }
 
+TEST(MemoryPlanTest, TextsOfAStepAreNotCopied) {
+  const ModelSpec spec = Infinity2b();
+  for (const int images : {1, 16}) {
+    const MemoryAccount account =
+        PlanMemory(spec, {.is_on_gpu = true, .running_images = images})[0];
+    EXPECT_EQ(PartOf(account, "modulations of a step"),
+              32 * 8 * 2048 * std::int64_t{4});
+  }
+}
+
 TEST(MemoryPlanTest, OneImageWithTheTextEncoderOnTheHostFitsEightGibibytes) {
   MemoryDemand demand = {.device = "cuda",
                          .is_on_gpu = true,
@@ -173,11 +206,13 @@ TEST(MemoryPlanTest, OneImageWithTheTextEncoderOnTheHostFitsEightGibibytes) {
                          .pool_bytes = std::int64_t{340} << 20,
                          .remembered_texts = 4,
                          .remembered_bytes = std::int64_t{32} << 20,
-                         .running_images = 1};
+                         .running_images = 1,
+                         .vae_tile = 256,
+                         .records_all_at_start = true};
   auto accounts = PlanMemory(Infinity2b(), demand);
   ASSERT_EQ(accounts.size(), 2);
   // The rest is the driver's.
-  accounts[0].available = 31 * kGiB / 4;
+  accounts[0].available = 15 * kGiB / 2;
   EXPECT_TRUE(CheckFits(accounts[0]).ok()) << CheckFits(accounts[0]);
   EXPECT_EQ(accounts[1].parts.size(), 1);
   EXPECT_EQ(accounts[1].total(),
@@ -186,7 +221,7 @@ TEST(MemoryPlanTest, OneImageWithTheTextEncoderOnTheHostFitsEightGibibytes) {
   demand.text_encoder_on_device = true;
   accounts = PlanMemory(Infinity2b(), demand);
   ASSERT_EQ(accounts.size(), 1);
-  accounts[0].available = 31 * kGiB / 4;
+  accounts[0].available = 8 * kGiB;
   EXPECT_FALSE(CheckFits(accounts[0]).ok());
 }
 

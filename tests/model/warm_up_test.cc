@@ -3,25 +3,151 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <string>
 #include <utility>
 #include <vector>
+
+#include "absl/strings/str_cat.h"
 
 namespace heatkv::model {
 namespace {
 
-using ::testing::Each;
-using ::testing::ElementsAre;
+using testing::Each;
+using testing::ElementsAre;
 
-class Text : public EncodedText {
+LadderSpec Ladder(cache::Grid rope_grid, std::vector<cache::Grid> grids) {
+  return {.aspect = "",
+          .pixel_class = "",
+          .rope_grid = rope_grid,
+          .ladder = *cache::ScaleLadder::Create(std::move(grids), 1)};
+}
+
+// Writes down what it is asked for: "ladder.scale.branches", and "!" for a
+// decoding.
+class Listener final : public ImageModel {
  public:
-  int tokens() const override { return 1; }
-  std::int64_t bytes() const override { return 0; }
+  explicit Listener(ModelSpec spec) : spec_(std::move(spec)) {}
+
+  const ModelSpec& spec() const override { return spec_; }
+  cache::CacheGeometry cache_geometry() const override {
+    return {.layers = 1, .heads = 2, .head_width = 8, .bytes_per_value = 4};
+  }
+  absl::Status CreateArena(std::int64_t) override { return absl::OkStatus(); }
+  absl::StatusOr<int> CountTokens(std::string_view) const override { return 1; }
+  absl::StatusOr<std::shared_ptr<const EncodedText>> EncodeText(
+      std::string_view) override {
+    return nullptr;
+  }
+  absl::StatusOr<std::unique_ptr<ImageState>> StartImage(
+      std::shared_ptr<const EncodedText>, int ladder,
+      const SamplingKnobs& knobs) override {
+    auto image = std::make_unique<Image>();
+    image->ladder = ladder;
+    image->branches = knobs.branches();
+    return image;
+  }
+  std::vector<absl::Status> Step(std::span<const StepItem> items) override {
+    auto* image = static_cast<Image*>(items[0].image);
+    EXPECT_EQ(items[0].plan->scale, image->scale);
+    EXPECT_EQ(items[0].plan->branches, image->branches);
+    calls.push_back(
+        absl::StrCat(image->ladder, ".", image->scale++, ".", image->branches));
+    return {calls.back() == fails ? absl::InternalError(fails)
+                                  : absl::OkStatus()};
+  }
+  absl::StatusOr<RgbImage> Decode(const ImageState&) override {
+    calls.push_back("!");
+    return RgbImage();
+  }
+
+  std::vector<std::string> calls;
+  std::string fails;
+
+ private:
+  struct Image : ImageState {
+    int next_scale() const override { return scale; }
+    int ladder = 0;
+    int branches = 0;
+    int scale = 0;
+  };
+  ModelSpec spec_;
 };
 
-class Image : public ImageState {
+TEST(WarmUpTest, LaddersThatAreTheBeginningOfAnotherAreLeftOut) {
+  ModelSpec spec;
+  const cache::Grid square = {4, 4};
+  spec.ladders = {
+      Ladder(square, {{1, 1}, {2, 2}}),          // a beginning
+      Ladder(square, {{1, 1}, {2, 2}, {4, 4}}),  //
+      Ladder({8, 4}, {{1, 1}, {2, 2}}),          // other positions
+      Ladder(square, {{1, 1}, {3, 3}}),          // other sizes
+      Ladder(square, {{1, 1}, {2, 2}, {4, 4}}),  // the same again
+  };
+  EXPECT_THAT(LaddersToWarm(spec), ElementsAre(1, 2, 3));
+}
+
+TEST(WarmUpTest, EveryLadderIsComputedWithGuidanceAndWithout) {
+  ModelSpec spec;
+  spec.ladders = {Ladder({2, 2}, {{1, 1}, {2, 2}}),
+                  Ladder({3, 1}, {{1, 1}, {3, 1}})};
+  Listener model(spec);
+  int images = 0;
+  const auto count = [&] { ++images; };
+  ASSERT_TRUE(WarmUp(model, nullptr, {.ladders = {0, 1}}, count).ok());
+  EXPECT_THAT(model.calls, ElementsAre("0.0.2", "0.1.2", "0.0.1", "0.1.1",
+                                       "1.0.2", "1.1.2", "1.0.1", "1.1.1"));
+  EXPECT_EQ(images, 4);
+  // As previews with guidance, and as pictures.
+  model.calls.clear();
+  ASSERT_TRUE(
+      WarmUp(model, nullptr, {.ladders = {1}, .decodes = true}, count).ok());
+  EXPECT_THAT(model.calls,
+              ElementsAre("1.0.2", "!", "1.1.2", "!", "1.0.1", "1.1.1", "!"));
+}
+
+TEST(WarmUpTest, ComputesNoScaleOfMoreRowsThanItMay) {
+  ModelSpec spec;
+  spec.ladders = {Ladder({3, 3}, {{1, 1}, {2, 2}, {3, 3}})};
+  Listener model(spec);
+  ASSERT_TRUE(WarmUp(model, nullptr, {.ladders = {0}, .most_rows = 8}).ok());
+  EXPECT_THAT(model.calls, ElementsAre("0.0.2", "0.1.2", "0.0.1", "0.1.1"));
+  model.calls.clear();
+  ASSERT_TRUE(WarmUp(model, nullptr, {.ladders = {0}, .most_rows = 9}).ok());
+  EXPECT_THAT(model.calls,
+              ElementsAre("0.0.2", "0.1.2", "0.0.1", "0.1.1", "0.2.1"));
+}
+
+TEST(WarmUpTest, WhatRecordingTookGoesBackBeforeWholeImagesAreMade) {
+  ModelSpec spec;
+  spec.ladders = {Ladder({2, 2}, {{1, 1}, {2, 2}}),
+                  Ladder({3, 1}, {{1, 1}, {3, 1}})};
+  Listener model(spec);
+  const auto give_back = [&] {
+    model.calls.push_back("give back");
+    return absl::OkStatus();
+  };
+  std::vector<int> progress;
+  ASSERT_TRUE(WarmUpRecorded(model, nullptr, {1}, /*recorded_rows=*/2,
+                             give_back,
+                             [&](int done, int of) {
+                               EXPECT_EQ(of, 4);
+                               progress.push_back(done);
+                             })
+                  .ok());
+  EXPECT_THAT(model.calls,
+              ElementsAre("1.0.2", "1.0.1", "give back", "1.0.2", "!", "1.1.2",
+                          "!", "1.0.1", "1.1.1", "!"));
+  EXPECT_THAT(progress, ElementsAre(1, 2, 3, 4));
+  // Nobody need listen.
+  EXPECT_TRUE(WarmUpRecorded(model, nullptr, {0}, 2, give_back, nullptr).ok());
+}
+
+class CountedImage : public ImageState {
  public:
-  Image(int* alive, int* scale) : alive_(alive), scale_(scale) { ++*alive_; }
-  ~Image() override { --*alive_; }
+  CountedImage(int* alive, int* scale) : alive_(alive), scale_(scale) {
+    ++*alive_;
+  }
+  ~CountedImage() override { --*alive_; }
   int next_scale() const override { return *scale_; }
 
  private:
@@ -42,7 +168,7 @@ class NotingModel : public ImageModel {
   absl::StatusOr<int> CountTokens(std::string_view) const override { return 1; }
   absl::StatusOr<std::shared_ptr<const EncodedText>> EncodeText(
       std::string_view) override {
-    return std::make_shared<const Text>();
+    return nullptr;
   }
   absl::StatusOr<std::unique_ptr<ImageState>> StartImage(
       std::shared_ptr<const EncodedText>, int ladder,
@@ -50,7 +176,7 @@ class NotingModel : public ImageModel {
     EXPECT_EQ(ladder, 0);
     branches = knobs.branches();
     scale_ = 0;
-    return std::make_unique<Image>(&alive_, &scale_);
+    return std::make_unique<CountedImage>(&alive_, &scale_);
   }
   std::vector<absl::Status> Step(std::span<const StepItem> items) override {
     for (const StepItem& item : items) {
@@ -63,8 +189,7 @@ class NotingModel : public ImageModel {
     in_flight.push_back(alive_);
     return std::vector<absl::Status>(items.size(), step_status);
   }
-  absl::StatusOr<RgbImage> Decode(const ImageState& image) override {
-    EXPECT_EQ(image.next_scale(), spec_.ladders[0].ladder.num_scales());
+  absl::StatusOr<RgbImage> Decode(const ImageState&) override {
     ++decoded;
     return RgbImage();
   }
@@ -93,28 +218,32 @@ ModelSpec Spec() {
   return spec;
 }
 
-TEST(WarmUpTest, FillsEveryGroupAndKeepsAllImagesToTheEnd) {
+TEST(WarmUpTest, CompanyFillsEveryGroupAndStaysToTheEnd) {
   NotingModel model(Spec());
-  ASSERT_TRUE(WarmUp(model, std::make_shared<const Text>(), 1000, true).ok());
+  ASSERT_TRUE(WarmUp(model, nullptr,
+                     {.ladders = {0}, .decodes = true, .has_company = true})
+                  .ok());
   // 64 rows are 16 images at most, and half as many images with guidance.
   EXPECT_THAT(model.in_step, ElementsAre(16, 8, 2, 1, 16, 16, 4, 1));
   EXPECT_THAT(model.in_flight, Each(16));
-  EXPECT_EQ(model.decoded, 2);
+  EXPECT_EQ(model.decoded, 5);
 }
 
-TEST(WarmUpTest, ComputesTheFirstScalesOfOneImageWhereItDecodesNone) {
+TEST(WarmUpTest, AnImageMayBeAlone) {
   NotingModel model(Spec());
-  ASSERT_TRUE(WarmUp(model, std::make_shared<const Text>(), 16, false).ok());
-  EXPECT_THAT(model.in_step, ElementsAre(1, 1, 1, 1, 1, 1));
+  ASSERT_TRUE(WarmUp(model, nullptr, {.ladders = {0}}).ok());
+  EXPECT_THAT(model.in_step, Each(1));
+  EXPECT_THAT(model.in_flight, Each(1));
   EXPECT_EQ(model.decoded, 0);
 }
 
 TEST(WarmUpTest, FailsAsTheModelDoes) {
-  NotingModel model(Spec());
-  model.step_status = absl::InternalError("broken");
-  const absl::Status status =
-      WarmUp(model, std::make_shared<const Text>(), 1000, true);
-  EXPECT_EQ(status.message(), "broken");
+  ModelSpec spec;
+  spec.ladders = {Ladder({2, 2}, {{1, 1}, {2, 2}})};
+  Listener model(spec);
+  model.fails = "0.0.1";
+  EXPECT_EQ(WarmUp(model, nullptr, {.ladders = {0}}).message(), "0.0.1");
+  EXPECT_EQ(model.calls.back(), "0.0.1");
 }
 
 }  // namespace

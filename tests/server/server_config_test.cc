@@ -90,7 +90,7 @@ TEST(ServerConfigTest, WhatIsWrittenOutReadsBackAsItself) {
   config.pixel_classes = {"1M", "0.25M"};
   config.device = "cuda:1";
   config.vae_tile = 384;
-  config.warm_up = false;
+  config.warm_up = WarmUp::kFirst;
   config.text_encoder = TextEncoderDevice::kCpu;
   config.max_images = 3;
   config.cached_prompt_bytes = 54321;
@@ -221,6 +221,15 @@ TEST(ServerConfigTest, TheTextEncoderIsWhereTheModelIsOrOnTheCpu) {
   EXPECT_THAT(MistakesOf("text_encoder: host"),
               HasSubstr("c.yaml:1:15: text_encoder must be auto, gpu or cpu, "
                         "but is \"host\""));
+}
+
+TEST(ServerConfigTest, ReadsWhichSizesAreWarmedUp) {
+  EXPECT_EQ(ServerConfig().warm_up, WarmUp::kAll);
+  EXPECT_EQ(ParseServerConfig("warm_up: true", "c")->warm_up, WarmUp::kAll);
+  EXPECT_EQ(ParseServerConfig("warm_up: first", "c")->warm_up, WarmUp::kFirst);
+  EXPECT_EQ(ParseServerConfig("warm_up: false", "c")->warm_up, WarmUp::kNone);
+  EXPECT_THAT(MistakesOf("warm_up: last"),
+              HasSubstr("warm_up must be false, first or true"));
 }
 
 TEST(ServerConfigTest, ReadsTheVaesTile) {

@@ -4,11 +4,14 @@
 #include "model/cuda/recorded_texts.h"
 
 #include <ATen/ATen.h>
+#include <c10/cuda/CUDAFunctions.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <memory>
-#include <optional>
+#include <utility>
 #include <vector>
 
 #include "base/check.h"
@@ -19,6 +22,12 @@ namespace heatkv::model {
 namespace {
 
 constexpr int kMaxTokens = 70;  // buckets of 32, 64 and 128 rows
+
+double Milliseconds(std::chrono::steady_clock::time_point begin) {
+  return std::chrono::duration<double, std::milli>(
+             std::chrono::steady_clock::now() - begin)
+      .count();
+}
 
 double RelativeError(const at::Tensor& mine, const at::Tensor& truth) {
   const at::Tensor a = mine.cpu().to(at::kDouble);
@@ -126,8 +135,8 @@ TEST_F(RecordedTextsTest, ATextIsThatOfItsOwnLengthBesideEveryBorder) {
         "%d tokens: relative error %.2e to the same device, %.2e to "
         "float32\n",
         tokens, to_gpu, to_cpu);
-    EXPECT_LT(to_gpu, 2e-2) << tokens;
-    EXPECT_LT(to_cpu, 3e-2) << tokens;
+    EXPECT_LT(to_gpu, 3e-2) << tokens;
+    EXPECT_LT(to_cpu, 5e-2) << tokens;
   }
 }
 
@@ -157,6 +166,56 @@ TEST_F(RecordedTextsTest, OtherTokensBehindTheTextDoNotCount) {
   std::vector<int> other = Ids(20);
   other[3] = 399;
   EXPECT_GT(RelativeError(texts.Encode(other), truth), 1e-3);
+}
+
+// Flan-T5-XL, and a transformer of the true width.
+TEST_F(RecordedTextsTest, AtFullSizeATextIsThatOfItsOwnLength) {
+  TransformerSpec transformer;
+  transformer.depth = 2;
+  transformer.width = 2048;
+  transformer.heads = 16;
+  transformer.mlp_width = 8192;
+  transformer.bits = 32;
+  transformer.text_width = 2048;
+  transformer.text_max_length = 512;
+  transformer.level_embeddings = 15;
+  TextEncoderSpec text;
+  text.vocabulary = 32128;
+  text.width = 2048;
+  text.heads = 32;
+  text.head_width = 64;
+  text.layers = 24;
+  text.mlp_width = 5120;
+  const WeightStore::Options options = {.device = at::Device(at::kCUDA, 0),
+                                        .dtype = at::kFloat,
+                                        .matrix_dtype = at::kBFloat16};
+  auto encoder = T5Encoder::Load(text, WeightStore::Random(1, 0, options));
+  ASSERT_TRUE(encoder.ok()) << encoder.status();
+  auto loaded = InfinityTransformer::Load(
+      transformer, WeightStore::Random(2, transformer.depth, options));
+  ASSERT_TRUE(loaded.ok()) << loaded.status();
+  const Models models{*std::move(encoder), *std::move(loaded)};
+  RecordedTexts texts(models.encoder.get(), models.transformer.get(), 512);
+  texts.RecordAll();
+  for (const int tokens : {20, 50, 100, 200, 512}) {
+    const std::vector<int> ids = Ids(tokens);
+    const auto milliseconds = [](const auto& body) {
+      constexpr int kTimes = 5;
+      body();
+      c10::cuda::device_synchronize();
+      const auto begin = std::chrono::steady_clock::now();
+      for (int i = 0; i < kTimes; ++i) body();
+      c10::cuda::device_synchronize();
+      return Milliseconds(begin) / kTimes;
+    };
+    const double error = RelativeError(texts.Encode(ids), models.Encode(ids));
+    std::printf(
+        "%d tokens: relative error %.2e; %.2f ms recorded, %.2f ms at "
+        "their own length\n",
+        tokens, error, milliseconds([&] { texts.Encode(ids); }),
+        milliseconds([&] { models.Encode(ids); }));
+    EXPECT_LT(error, 3e-2) << tokens;
+  }
 }
 
 }  // namespace

@@ -18,6 +18,7 @@ namespace {
 
 using cache::BlockSpan;
 using cache::StepPlan;
+using kernels::RowText;
 
 struct Reference {
   std::vector<std::int32_t> values;
@@ -36,17 +37,19 @@ void PadToEven(std::vector<std::int32_t>* values) {
 // The table in the order of its parts: one list after the other, each of them a
 // vector of its own.
 Reference Build(const std::vector<const StepPlan*>& plans,
-                const GroupShape& shape, const std::vector<TextRange>& texts) {
+                const GroupShape& shape, const std::vector<RowText>& texts) {
   Reference table;
   const auto tokens = static_cast<std::int32_t>(shape.tokens);
   const int rows = shape.capacity * shape.branches;
   const int sequences = rows * shape.heads;
   for (int i = 0; i <= sequences; ++i) table.values.push_back(i * tokens);
-  for (int i = 0; i <= rows; ++i) table.values.push_back(i * tokens);
-  for (const TextRange& text : texts) table.values.push_back(text.begin);
-  table.values.push_back(texts.back().begin + texts.back().tokens);
-  for (const TextRange& text : texts) table.values.push_back(text.tokens);
-  PadToEven(&table.values);
+  while (table.values.size() % 4 != 0) table.values.push_back(0);
+  for (const RowText& text : texts) {
+    const auto place = reinterpret_cast<std::uint64_t>(text.keys_values);
+    Append({static_cast<std::int32_t>(place),
+            static_cast<std::int32_t>(place >> 32), text.tokens, text.room},
+           &table.values);
+  }
 
   struct Layer {
     std::vector<std::int32_t> key_begin, current, prefixes, stores;
@@ -132,9 +135,12 @@ TEST(StepTableLayoutTest, RandomGroupsGetTheTablesOfTheReference) {
         plans.push_back(list->PlanStep(scale));
         members.push_back(&plans.back());
       }
-      std::vector<TextRange> texts;
+      std::vector<RowText> texts;
       for (int row = 0; row < capacity * c.branches; ++row) {
-        texts.push_back({.begin = dice.Int(0, 50), .tokens = dice.Int(1, 9)});
+        const auto place = (std::uint64_t{0xfedc} << 32) + dice.Int(0, 50) * 16;
+        texts.push_back({.keys_values = reinterpret_cast<const void*>(place),
+                         .tokens = dice.Int(1, 9),
+                         .room = dice.Int(9, 20)});
       }
       const GroupShape shape{.capacity = capacity,
                              .branches = c.branches,
@@ -206,7 +212,7 @@ TEST(StepTableLayoutDeathTest, PlanOfAnotherShapeIsABug) {
   const StepTableLayout layout(
       {.capacity = 1, .branches = 1, .layers = 1, .heads = 3, .tokens = 4});
   std::vector<std::int32_t> values(1000);
-  const std::vector<TextRange> texts(1);
+  const std::vector<RowText> texts(1);
   EXPECT_DEATH((void)layout.Write({&member, 1}, texts, values), "heads");
 }
 
@@ -224,7 +230,7 @@ TEST(StepTableLayoutDeathTest, SpansThatTheShapeRulesOutAreABug) {
   GroupShape shape{
       .capacity = 1, .branches = 1, .layers = 1, .heads = 1, .tokens = 4};
   std::vector<std::int32_t> values(1000);
-  const std::vector<TextRange> texts(1);
+  const std::vector<RowText> texts(1);
   EXPECT_DEATH((void)StepTableLayout(shape).Write({&member, 1}, texts, values),
                "prefixes");
   shape.earlier = {3};
@@ -246,7 +252,7 @@ TEST(StepTableLayoutDeathTest, RowThatStoresSomeOfItsTokensIsABug) {
   const StepTableLayout layout(
       {.capacity = 1, .branches = 1, .layers = 1, .heads = 1, .tokens = 4});
   std::vector<std::int32_t> values(1000);
-  const std::vector<TextRange> texts(1);
+  const std::vector<RowText> texts(1);
   EXPECT_DEATH((void)layout.Write({&member, 1}, texts, values),
                "stores 3 of 4 tokens");
 }
