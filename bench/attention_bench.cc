@@ -201,7 +201,7 @@ json Bench::MeasureScale(
        .is_last = scale + 1 == ladder.num_scales()});
   std::vector<std::int32_t> table(layout.Values(members));
   const std::int64_t staging_rows = layout.Write(
-      members, std::vector<model::TextRange>(layout.rows(), {0, 1}), table);
+      members, std::vector<kernels::RowText>(layout.rows()), table);
   for (const auto& list : lists) list->FinishStep();
 
   std::int64_t most_keys = 0;

@@ -41,6 +41,7 @@
 #include "model/api/model_spec.h"
 #include "model/api/random_ranking.h"
 #include "model/cuda/step_table_layout.h"
+#include "model/kernels/cross_attention.h"
 #include "server/engine/engine.h"
 
 ABSL_FLAG(double, budget, 0.1, "fraction of the full cache that may stay");
@@ -202,8 +203,9 @@ void Bench::RunGroup(std::span<const std::unique_ptr<cache::BlockLists>> lists,
   std::vector<const cache::StepPlan*> members;
   for (const cache::StepPlan& plan : plans) members.push_back(&plan);
   const int branches = trajectory_->branches();
-  const std::vector<model::TextRange> texts(
-      static_cast<std::size_t>(capacity) * branches, {0, kTextTokens});
+  const std::vector<kernels::RowText> texts(
+      static_cast<std::size_t>(capacity) * branches,
+      {.keys_values = nullptr, .tokens = kTextTokens, .room = kTextTokens});
   const cache::ScaleLadder& ladder = spec_.ladders[0].ladder;
   std::vector<std::int64_t> earlier;
   for (int s = 0; s < scale; ++s) earlier.push_back(ladder.tokens(s));

@@ -16,6 +16,7 @@ Python; health is asked for where grpcio is installed.
 import argparse
 import hashlib
 import json
+import os
 import pathlib
 import re
 import subprocess
@@ -111,6 +112,8 @@ def digest(file):
 
 def configuration(flags):
     lines = [
+        # Noise is the worst that can happen to an encoder.
+        f"encoder_threads: {max(2, min(8, (os.cpu_count() or 2) // 2))}",
         "cache:",
         f"  pool: {flags.pool}",
         "scheduling:",

@@ -53,6 +53,14 @@ TEST(ImageCodecTest, PngLosesNothing) {
   EXPECT_EQ(DecodePng(*bytes), image.pixels);
 }
 
+TEST(ImageCodecTest, PngMakesLittleOfASmoothPicture) {
+  const model::RgbImage image = Gradient(256, 256);
+  const auto bytes = EncodeImage(image, {ImageFormat::kPng});
+  ASSERT_TRUE(bytes.ok()) << bytes.status();
+  EXPECT_EQ(DecodePng(*bytes), image.pixels);
+  EXPECT_LT(bytes->size(), image.pixels.size() / 20);
+}
+
 TEST(ImageCodecTest, PngHoldsNothingButThePicture) {
   const auto bytes = EncodeImage(Gradient(8, 8), {ImageFormat::kPng});
   ASSERT_TRUE(bytes.ok());
