@@ -24,20 +24,6 @@ namespace {
 // Order in the files.
 enum Modulation { kGamma1, kGamma2, kScale1, kScale2, kShift1, kShift2 };
 
-// Up to so many rows, the weights that the products behind an attention read
-// are fetched into the L2 cache during it.  With more rows the products take
-// longer than the weights, and the cache has better to hold.
-constexpr std::int64_t kFewRows = 512;
-// Bytes of one weight: the cache holds a few tens of MB.
-constexpr std::int64_t kMostAhead = 16 << 20;
-
-kernels::CacheAhead Ahead(const Linear& linear) {
-  const at::Tensor& weight = linear.weight;
-  return {
-      .begin = weight.const_data_ptr(),
-      .bytes = std::min<std::int64_t>(kMostAhead, weight.nbytes()) / 16 * 16};
-}
-
 // The residual stream of a group and what has still to be added to it.
 class Stream {
  public:
@@ -72,10 +58,6 @@ class Stream {
   // ... with the block's own weight and bias, while `stores` are stored, ...
   at::Tensor CrossNorm(const Block& block, const kernels::SpanCopy& stores) {
     work_.stores = stores;
-    if (x_.size(0) * x_.size(1) <= kFewRows) {
-      work_.ahead[0] = Ahead(block.cross_attention().projection());
-      work_.ahead[1] = Ahead(block.feed_forward().widen());
-    }
     work_.offset = 0;
     work_.scale = {.layer = block.cross_norm_weight().const_data_ptr<float>()};
     work_.shift = {.layer = block.cross_norm_bias().const_data_ptr<float>()};
@@ -108,7 +90,6 @@ class Stream {
         dtype == at::kFloat ? out.mutable_data_ptr<float>() : nullptr;
     kernels::Launch(work_, CurrentStream());
     work_.stores = {};
-    work_.ahead[0] = work_.ahead[1] = {};
     added_.reset();
     return out;
   }
@@ -162,10 +143,6 @@ class Staging {
     rotate.heads = static_cast<int>(heads_);
     rotate.head_width = static_cast<int>(head_width_);
     rotate.prefixes = Copy(tables_.prefixes(layer));
-    if (rows_ * tokens_ <= kFewRows) {
-      rotate.ahead[0] = Ahead(attention.projection());
-      rotate.ahead[1] = Ahead(block.cross_attention().query());
-    }
     kernels::Launch(rotate, CurrentStream());
     return attention_->Attend(layer);
   }

@@ -3,7 +3,7 @@
 
 #include "model/kernels/early_launch.cuh"
 #include "model/kernels/residual_norm.h"
-#include "model/kernels/riders.cuh"
+#include "model/kernels/span_copy.cuh"
 
 namespace heatkv::kernels {
 namespace {
@@ -104,8 +104,8 @@ __global__ void __launch_bounds__(kThreads, kResident<kVectors>)
   __shared__ float shared[2][kThreads / 32];
   const int block = static_cast<int>(blockIdx.x);
   if (block >= division.blocks) {
-    Ride</*kToArena=*/true>(work.stores, work.ahead, block - division.blocks,
-                            static_cast<int>(gridDim.x) - division.blocks);
+    CopySpans</*kToArena=*/true>(work.stores, block - division.blocks,
+                                 static_cast<int>(gridDim.x) - division.blocks);
     return;
   }
   const int row = block / division.chunks;
@@ -196,8 +196,8 @@ void LaunchWith(const ResidualNorm& work, Stream stream) {
   division.chunks = (work.tokens + division.tokens - 1) / division.tokens;
   division.blocks = division.chunks * work.rows;
   LaunchEarly("residual norm", ResidualNormKernel<kVectors>,
-              division.blocks + RiderBlocks(work.stores, work.ahead, kThreads),
-              kThreads, stream, work, division);
+              division.blocks + CopyBlocks(work.stores, kThreads), kThreads,
+              stream, work, division);
 }
 
 }  // namespace

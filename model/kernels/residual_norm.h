@@ -18,7 +18,6 @@
 
 #include <cstdint>
 
-#include "model/kernels/cache_ahead.h"
 #include "model/kernels/launch.h"
 #include "model/kernels/span_copy.h"
 
@@ -46,7 +45,6 @@ struct ResidualNorm {
   int tokens = 0;
   int width = 0;    // a multiple of 4, at most 8192
   SpanCopy stores;  // staging to arena
-  CacheAhead ahead[2];
 };
 
 void Launch(const ResidualNorm& work, Stream stream);

@@ -2,8 +2,8 @@
 #include <cuda_runtime.h>
 
 #include "model/kernels/early_launch.cuh"
-#include "model/kernels/riders.cuh"
 #include "model/kernels/rotate_scatter.h"
+#include "model/kernels/span_copy.cuh"
 
 namespace heatkv::kernels {
 namespace {
@@ -77,14 +77,14 @@ __device__ uint4 NormaliseAndTurn(uint4 raw, const float4* turns, float scale) {
 
 // The first `scatter_blocks` blocks: kLanes lanes for each (row, token, head),
 // of which the first head_width / kValues have something to do.  The others
-// copy prefixes and fetch ahead.
+// copy prefixes.
 template <int kLanes>
 __global__ void __launch_bounds__(kThreads)
     RotateScatterKernel(RotateScatter work, int scatter_blocks) {
   const int block = static_cast<int>(blockIdx.x);
   if (block >= scatter_blocks) {
-    Ride</*kToArena=*/false>(work.prefixes, work.ahead, block - scatter_blocks,
-                             static_cast<int>(gridDim.x) - scatter_blocks);
+    CopySpans</*kToArena=*/false>(work.prefixes, block - scatter_blocks,
+                                  static_cast<int>(gridDim.x) - scatter_blocks);
     return;
   }
   const int index =
@@ -149,8 +149,8 @@ void LaunchWith(const RotateScatter& work, Stream stream) {
       static_cast<std::int64_t>(work.rows) * work.tokens * work.heads;
   const int blocks = static_cast<int>((vectors + kVectors - 1) / kVectors);
   LaunchEarly("rotation of queries and keys", RotateScatterKernel<kLanes>,
-              blocks + RiderBlocks(work.prefixes, work.ahead, kThreads),
-              kThreads, stream, work, blocks);
+              blocks + CopyBlocks(work.prefixes, kThreads), kThreads, stream,
+              work, blocks);
 }
 
 }  // namespace

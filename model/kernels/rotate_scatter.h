@@ -16,7 +16,6 @@
 
 #include <cstdint>
 
-#include "model/kernels/cache_ahead.h"
 #include "model/kernels/launch.h"
 #include "model/kernels/span_copy.h"
 
@@ -40,7 +39,6 @@ struct RotateScatter {
   int heads = 0;
   int head_width = 0;  // a multiple of 8, at most 256
   SpanCopy prefixes;   // arena to staging, other rows than the current scale's
-  CacheAhead ahead[2];
 };
 
 void Launch(const RotateScatter& work, Stream stream);

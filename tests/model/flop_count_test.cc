@@ -87,8 +87,8 @@ TEST(FlopCount, CountsWhatAScheduleKept) {
                            .ladder = SquareLadder()});
   const cache::Ranking ranking = RandomRanking(model, 1).value();
   const cache::Schedule pruned =
-      cache::SolveHeatKv(SquareLadder(), 32, 16,
-                         ranking, cache::Budget::Create(0.1).value())
+      cache::SolveHeatKv(SquareLadder(), 32, 16, ranking,
+                         cache::Budget::Create(0.1).value())
           .value();
   const cache::Schedule full = cache::FullSchedule(SquareLadder(), 32, 16);
   const TransformerSpec& spec = model.transformer;

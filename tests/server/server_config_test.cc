@@ -7,7 +7,6 @@
 #include "gtest/gtest.h"
 #include "server/config/capacity.h"
 #include "server/config/device_names.h"
-#include "server/config/device_names.h"
 #include "server/config/yaml_map.h"
 #include "tests/fakes/fake_model.h"
 

@@ -107,10 +107,6 @@ TEST_P(NormWidthTest, ResidualNormStoresKeysAndValuesMeanwhile) {
   const at::Tensor before = Random({rows, tokens, width});
   const at::Tensor added = Random({rows, tokens, width}, at::kBFloat16);
   const at::Tensor weight = Random({width});
-  // Not a multiple of what is fetched at once.
-  const kernels::CacheAhead ahead = {
-      .begin = keys.const_data_ptr(),
-      .bytes = static_cast<std::int64_t>(keys.nbytes()) - 48};
   for (const at::ScalarType dtype : {at::kBFloat16, at::kFloat}) {
     at::Tensor expected;
     const auto run = [&](const kernels::SpanCopy& stores) {
@@ -131,7 +127,6 @@ TEST_P(NormWidthTest, ResidualNormStoresKeysAndValuesMeanwhile) {
       work.tokens = tokens;
       work.width = width;
       work.stores = stores;
-      if (stores.most_spans > 50) work.ahead[0] = ahead;
       kernels::Launch(work, CurrentStream());
       if (!expected.defined()) expected = out;
       EXPECT_TRUE(at::equal(out, expected));
@@ -253,10 +248,6 @@ TEST_P(CopiedWidthTest, RotateScatterFetchesPrefixesMeanwhile) {
     work.head_width = head_width;
     if (most > 0) {
       work.prefixes = list.Copy(most, arena, result.keys, result.values);
-      if (most > 50) {
-        work.ahead[1] = {.begin = arena.const_data_ptr(),
-                         .bytes = static_cast<std::int64_t>(arena.nbytes())};
-      }
     }
     kernels::Launch(work, CurrentStream());
     return result;
