@@ -466,7 +466,7 @@ absl::StatusOr<std::unique_ptr<ImageModel>> InfinityBackend::Create(
 }
 
 int InfinityBackend::VaeTile(const std::optional<int>& asked, bool is_on_gpu) {
-  constexpr int kOnGpu = 256;
+  constexpr int kOnGpu = 512;
   return asked.value_or(is_on_gpu ? kOnGpu : 0);
 }
 
