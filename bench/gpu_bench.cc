@@ -156,7 +156,7 @@ absl::StatusOr<json> Bench::Measure(int images) {
   const std::int64_t work = memory.peak_allocated - moments.created;
   const std::int64_t grown =
       memory.device_allocations - moments.device_allocations;
-  grew_ = grew_ || grown > 0;
+  grew_ = grew_ || grown > 0 || memory.peak_reserved > moments.reserved;
   json report = engine.times().Report();
   report["images_in_flight"] = images;
   report["seconds_per_image"] = Median(seconds);
@@ -168,6 +168,8 @@ absl::StatusOr<json> Bench::Measure(int images) {
       (engine.image_bytes() * images + work) / kGiga;
   report["reserved_gb"] = memory.peak_reserved / kGiga;
   report["device_allocations_after_ready"] = grown;
+  report["reserved_growth_gb"] =
+      (memory.peak_reserved - moments.reserved) / kGiga;
   ASSIGN_OR_RETURN(report["memory_gb"], MemoryByPurpose(images));
   return report;
 }
@@ -349,7 +351,7 @@ int main(int argc, char** argv) {
     std::fprintf(stderr,
                  "heatkv_bench_gpu: error: torch's allocator went to the "
                  "device after the engine was ready "
-                 "(device_allocations_after_ready)\n");
+                 "(device_allocations_after_ready, reserved_growth_gb)\n");
     return heatkv::server::kGrew;
   }
   return 0;

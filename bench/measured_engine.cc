@@ -120,6 +120,7 @@ absl::StatusOr<std::unique_ptr<MeasuredEngine>> MeasuredEngine::Start(
   const model::MemoryReport ready = model::ReadMemory(options.gpu);
   moments.ready = ready.allocated;
   moments.device_allocations = ready.device_allocations;
+  moments.reserved = ready.reserved;
   return made;
 }
 

@@ -38,12 +38,13 @@ struct MeasuredEngineOptions {
 class MeasuredEngine {
  public:
   // Bytes that torch's allocator had handed out at three moments, and how often
-  // it had gone to the device by the last one.
+  // it had gone to the device by the last one and what it had of it.
   struct Moments {
     std::int64_t loaded = 0;   // weights
     std::int64_t created = 0;  // and the pool
     std::int64_t ready = 0;    // and what warming up left
     std::int64_t device_allocations = 0;
+    std::int64_t reserved = 0;
     double load_seconds = 0;
     double warm_seconds = 0;
   };

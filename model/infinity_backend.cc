@@ -399,8 +399,10 @@ absl::StatusOr<std::unique_ptr<ImageModel>> Load(
   RETURN_IF_ERROR(CheckSpec(spec));
   ASSIGN_OR_RETURN(const at::Device device, FindDevice(options.device));
 #if HEATKV_CUDA
-  if (device.is_cuda())
+  if (device.is_cuda()) {
     RETURN_IF_ERROR(GroupStep::CheckShape(spec.transformer));
+    TakeMemoryInGrowingSegments();
+  }
 #endif
   const c10::DeviceGuard guard(device);
 #if HEATKV_CUDA

@@ -1,5 +1,6 @@
 #include "model/cuda/memory_report.h"
 
+#include <c10/core/AllocatorConfig.h>
 #include <c10/cuda/CUDACachingAllocator.h>
 #include <torch/version.h>
 
@@ -20,6 +21,12 @@ MemoryReport ReadMemory(int device) {
           .reserved = stats.reserved_bytes[kAll].current,
           .peak_reserved = stats.reserved_bytes[kAll].peak,
           .device_allocations = stats.num_device_alloc};
+}
+
+void TakeMemoryInGrowingSegments() {
+  if (c10::CachingAllocator::getAllocatorSettings().empty()) {
+    c10::CachingAllocator::setAllocatorSettings("expandable_segments:True");
+  }
 }
 
 void ResetMemoryPeaks(int device) {

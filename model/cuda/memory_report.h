@@ -1,4 +1,5 @@
-// What torch's allocator holds of a GPU's memory, for measurements.
+// What torch's allocator holds of a GPU's memory, for measurements, and how it
+// takes it.
 
 #ifndef MODEL_CUDA_MEMORY_REPORT_H_
 #define MODEL_CUDA_MEMORY_REPORT_H_
@@ -18,6 +19,11 @@ struct MemoryReport {
   std::int64_t device_allocations = 0;  // times it went to the device, ever
 };
 MemoryReport ReadMemory(int device);
+
+// Has the allocator take memory in segments that grow, in which pictures of
+// many sizes leave fewer gaps than in segments of a size.  To be called before
+// any GPU is used; what the operator set in PYTORCH_CUDA_ALLOC_CONF stays.
+void TakeMemoryInGrowingSegments();
 
 // From now on peaks are those since now.
 void ResetMemoryPeaks(int device);
