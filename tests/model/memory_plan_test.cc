@@ -112,7 +112,7 @@ TEST(MemoryPlanTest, CountsTheOfficialParameters) {
 
 TEST(MemoryPlanTest, WeightsAreWhatAGpuWasSeenToHold) {
   const ModelSpec spec = Infinity2b();
-  // bench/results/gpu-h100.json, less the work space of a library.  Doubling
+  // What an H100 was seen to hold, less the work space of a library.  Doubling
   // convolutions had nine weights then instead of sixteen.
   const double seen =
       7270026752.0 - (32 << 20) + 2 * 7.0 * (3 * 512 * 512 + 256 * 256);
