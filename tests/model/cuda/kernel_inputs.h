@@ -7,6 +7,8 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
+
 #include "model/cuda/kernel_calls.h"
 
 namespace heatkv::model {
@@ -14,8 +16,14 @@ namespace heatkv::model {
 inline double RelativeError(const at::Tensor& mine, const at::Tensor& truth) {
   const at::Tensor a = mine.cpu().to(at::kDouble);
   const at::Tensor b = truth.cpu().to(at::kDouble);
-  if (!a.isfinite().all().item<bool>()) return 1e30;
+  if (a.sizes() != b.sizes() || !a.isfinite().all().item<bool>()) return 1e30;
   return ((a - b).norm() / b.norm()).item<double>();
+}
+
+inline double Milliseconds(std::chrono::steady_clock::time_point begin) {
+  return std::chrono::duration<double, std::milli>(
+             std::chrono::steady_clock::now() - begin)
+      .count();
 }
 
 // Skipped where no GPU is.

@@ -16,6 +16,7 @@
 
 #include "base/check.h"
 #include "model/cuda/kernel_calls.h"
+#include "tests/model/cuda/kernel_inputs.h"
 #include "tests/model/random_model.h"
 
 namespace heatkv::model {
@@ -23,18 +24,7 @@ namespace {
 
 constexpr int kMaxTokens = 70;  // buckets of 32, 64 and 128 rows
 
-double Milliseconds(std::chrono::steady_clock::time_point begin) {
-  return std::chrono::duration<double, std::milli>(
-             std::chrono::steady_clock::now() - begin)
-      .count();
-}
-
-double RelativeError(const at::Tensor& mine, const at::Tensor& truth) {
-  const at::Tensor a = mine.cpu().to(at::kDouble);
-  const at::Tensor b = truth.cpu().to(at::kDouble);
-  if (a.sizes() != b.sizes() || !a.isfinite().all().item<bool>()) return 1e30;
-  return ((a - b).norm() / b.norm()).item<double>();
-}
+using model::RelativeError;
 
 // Of all that a text consists of.
 double RelativeError(const TextCondition& mine, const TextCondition& truth) {

@@ -18,25 +18,13 @@
 #include "model/vae/convolution.h"
 #include "model/vae/decoder.h"
 #include "model/vae/group_norm.h"
+#include "tests/model/cuda/kernel_inputs.h"
 #include "tests/model/random_model.h"
 
 namespace heatkv::model {
 namespace {
 
 constexpr auto kChannelsLast = at::MemoryFormat::ChannelsLast;
-
-double Milliseconds(std::chrono::steady_clock::time_point begin) {
-  return std::chrono::duration<double, std::milli>(
-             std::chrono::steady_clock::now() - begin)
-      .count();
-}
-
-double RelativeError(const at::Tensor& mine, const at::Tensor& truth) {
-  const at::Tensor a = mine.cpu().to(at::kDouble);
-  const at::Tensor b = truth.cpu().to(at::kDouble);
-  if (a.sizes() != b.sizes() || !a.isfinite().all().item<bool>()) return 1e30;
-  return ((a - b).norm() / b.norm()).item<double>();
-}
 
 at::Tensor Random(at::IntArrayRef sizes, int seed) {
   return at::randn(sizes, at::detail::createCPUGenerator(seed),
