@@ -312,7 +312,7 @@ class InfinityModel : public ImageModel {
           "there is nothing to decode before the first scale");
     }
     const at::Tensor decoded =
-        parts_.vae->Decode(image->image().summed_codes(), vae_tile_);
+        parts_.vae->Decode(image->image().ShownCodes(), vae_tile_);
     const auto not_finite =
         decoded.isfinite().logical_not().sum().item<std::int64_t>();
     if (not_finite > 0) {

@@ -132,7 +132,7 @@ class ImageModel {
   virtual std::vector<absl::Status> Step(std::span<const StepItem> items) = 0;
 
   // Decodes the codes summed so far: the finished image after the last scale,
-  // a preview before it.
+  // a preview before it, which may be smaller, as the scales done so far are.
   virtual absl::StatusOr<RgbImage> Decode(const ImageState& image) = 0;
 };
 

@@ -35,10 +35,13 @@ void CodeCanvas::Add(const at::Tensor& bits, const cache::Grid& grid) {
   sum_ += Resized(codes.contiguous(), sum_.size(3), sum_.size(4));
 }
 
-at::Tensor CodeCanvas::InputFor(const cache::Grid& grid) const {
+at::Tensor CodeCanvas::CodesFor(const cache::Grid& grid) const {
   const std::int64_t side = patchify_ ? 2 : 1;
-  at::Tensor cells =
-      Resized(sum_, side * grid.height, side * grid.width).squeeze(2);
+  return Resized(sum_, side * grid.height, side * grid.width).squeeze(2);
+}
+
+at::Tensor CodeCanvas::InputFor(const cache::Grid& grid) const {
+  at::Tensor cells = CodesFor(grid);
   if (patchify_) cells = at::pixel_unshuffle(cells, 2);
   return cells.flatten(2).transpose(1, 2).contiguous();
 }

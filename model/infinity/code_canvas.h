@@ -31,6 +31,9 @@ class CodeCanvas {
   // The sum so far, [1, d, cell rows, cell columns]: what the VAE decodes.
   at::Tensor summed_codes() const { return sum_.squeeze(2); }
 
+  // The same shrunk to `grid`, as the input of a scale is.
+  at::Tensor CodesFor(const cache::Grid& grid) const;
+
  private:
   int bits_;
   bool patchify_;

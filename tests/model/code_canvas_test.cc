@@ -84,6 +84,8 @@ TEST(CodeCanvasTest, SumsAndShrinksLikeAFloat64Reference) {
     for (int bit = 0; bit < bits; ++bit) {
       ExpectNear(input[0].select(1, bit).view({next.height, next.width}),
                  Resized(sums[bit], next.height, next.width));
+      ExpectNear(canvas.CodesFor(next)[0][bit],
+                 Resized(sums[bit], next.height, next.width));
     }
   }
 }

@@ -193,7 +193,23 @@ TEST_F(InfinityBackendTest, PreviewsAreDecodedFromTheFirstScaleOn) {
   ASSERT_TRUE(Step({&image}).ok());
   const auto preview = model_->Decode(*image.state);
   ASSERT_TRUE(preview.ok()) << preview.status();
-  EXPECT_EQ(preview->height, 12);
+}
+
+TEST_F(InfinityBackendTest, PreviewsAreAsLargeAsTheirScale) {
+  // Two pixels a token; small scales are shown like the first one of at least
+  // 4x4, which in the second ladder is the last.
+  const std::vector<std::vector<int>> heights = {{8, 8, 8, 8, 10, 12},
+                                                 {12, 12, 12, 12, 12, 12}};
+  for (int ladder = 0; ladder < 2; ++ladder) {
+    Running image = Start("a red fox", ladder, Knobs(1));
+    for (const int height : heights[ladder]) {
+      ASSERT_TRUE(Step({&image}).ok());
+      const auto shown = model_->Decode(*image.state);
+      ASSERT_TRUE(shown.ok()) << shown.status();
+      EXPECT_EQ(shown->height, height);
+      EXPECT_EQ(shown->width, ladder == 0 ? height : 8);
+    }
+  }
 }
 
 TEST_F(InfinityBackendTest, ABFloat16CacheHalvesTheBytes) {
