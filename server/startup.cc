@@ -320,7 +320,7 @@ void RunningServer::UpdateServing(const std::string& reason) {
 void RunningServer::OnModelHealth(const absl::Status& status) {
   const std::lock_guard<std::mutex> lock(mutex_);
   // Before the first request nothing fails; while it stops, nobody asks.
-  if (admin_ == nullptr || is_stopping_) return;
+  if (is_stopping_ || admin_ == nullptr) return;
   is_well_ = status.ok();
   UpdateServing(
       is_well_ ? "the model computes again"

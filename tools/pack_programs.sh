@@ -54,7 +54,8 @@ for program in "${PROGRAMS[@]}"; do
     while read -r name path; do
       [[ $name =~ $THEIRS ]] && continue
       [ -f "$path" ] || { echo "no $name for $program" >&2; exit 1; }
-      cp -Ln --no-preserve=mode "$path" "$work/lib/$name"
+      [ -e "$work/lib/$name" ] ||
+        cp -L --no-preserve=mode "$path" "$work/lib/$name"
     done
 done
 mkdir -p "$(dirname "$out")"

@@ -146,9 +146,9 @@ at::Tensor GroupStep::Logits(std::span<const GroupMember> members, int capacity,
     return compute(x, placed.First(layout.rows()), StepTables(layout, table),
                    staging_rows);
   }
-  std::unique_ptr<RecordedStep>& recorded =
-      recorded_[{grid.height, grid.width, rope_grid.height, rope_grid.width,
-                 scale, tokens_so_far, is_last, branches, capacity}];
+  std::unique_ptr<RecordedStep>& recorded = recorded_[{
+      grid.height, grid.width, rope_grid.height, rope_grid.width, scale,
+      tokens_so_far, is_last, branches, capacity, layout.MostValues()}];
   if (recorded == nullptr) {
     recorded = std::make_unique<RecordedStep>(
         *recorder_,

@@ -49,7 +49,7 @@ struct GroupMember {
 
 class GroupStep {
  public:
-  // REQUIRES: CanRun(transformer->spec()).
+  // REQUIRES: CheckShape(transformer->spec()) is OK.
   explicit GroupStep(const InfinityTransformer* transformer)
       : transformer_(transformer) {}
 
@@ -101,8 +101,8 @@ class GroupStep {
   c10::cuda::CUDAEvent judged_;
   std::optional<Recorder> recorder_;
   // By grid, grid of positions, scale, tokens up to it, whether it is the last,
-  // branches and capacity.
-  std::map<std::array<std::int64_t, 9>, std::unique_ptr<RecordedStep>>
+  // branches, capacity and the size of the largest table.
+  std::map<std::array<std::int64_t, 10>, std::unique_ptr<RecordedStep>>
       recorded_;
 };
 

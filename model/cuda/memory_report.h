@@ -28,7 +28,7 @@ void TakeMemoryInGrowingSegments();
 // From now on peaks are those since now.
 void ResetMemoryPeaks(int device);
 
-// Gives back to the device what is reserved and not used.
+// Gives back to their devices what is reserved of any and not used.
 void ReleaseUnusedMemory();
 
 // "2.11.0".

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "model/cuda/graph_recording.h"
 
 namespace heatkv::model {
 namespace {
@@ -71,9 +72,8 @@ RecordedStep::RecordedStep(Recorder& recorder, const at::Tensor& x,
   const c10::cuda::CUDAStreamGuard guard(recorder.stream());
   body(x_, places, tables);
   recorder.stream().synchronize();
-  graph_.capture_begin(recorder.pool(), cudaStreamCaptureModeThreadLocal);
-  logits_ = body(x_, places, tables);
-  graph_.capture_end();
+  logits_ =
+      Record(graph_, recorder.pool(), [&] { return body(x_, places, tables); });
 }
 
 at::Tensor RecordedStep::Replay() {

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "model/cuda/graph_recording.h"
 #include "model/text/token_buckets.h"
 
 namespace heatkv::model {
@@ -65,9 +66,7 @@ RecordedTexts::Bucket& RecordedTexts::Recorded(int rows) {
     const c10::cuda::CUDAStreamGuard guard(stream_);
     Compute(rows);
     stream_.synchronize();
-    bucket->graph.capture_begin(pool_, cudaStreamCaptureModeThreadLocal);
-    bucket->text = Compute(rows);
-    bucket->graph.capture_end();
+    bucket->text = Record(bucket->graph, pool_, [&] { return Compute(rows); });
   }
   transformer_->CompleteText(bucket->text, rows);
   place = std::move(bucket);

@@ -1,8 +1,8 @@
 // The plans of a group's images in the form in which a GPU step reads them, as
 // plain numbers: where each head's sequence begins in staging, and which spans
 // go from the arena to staging and back; and where each row's text lies.
-// Written once a step on the host,
-// uploaded at once; model/cuda/step_tables.h reads it on the device.
+// Written once a step on the host, uploaded at once; model/cuda/step_tables.h
+// reads it on the device.
 //
 // A sequence is a (slot, branch, head) of the group, in that order.  A group
 // has `capacity` slots whether or not there are images for all; slots without

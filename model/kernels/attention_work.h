@@ -1,7 +1,7 @@
 // Which tiles each thread block of the attention kernel for Hopper GPUs
 // (hopper_attention.h) computes, and in which order: the law, and where the
 // lists lie.  A GPU writes them from where sequences begin in staging
-// (deal_attention.h); model/cuda/attention_dealing.h does the same on the host.
+// (deal_attention.h); a test does the same on the host.
 //
 // A sequence is a (row, head); all have the same number of queries, and a tile
 // is up to kQueryTile of them with all keys of the sequence.  A tile's result

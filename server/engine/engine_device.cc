@@ -155,6 +155,8 @@ ImageSnapshot EngineDevice::Describe(const RunningImage& image,
 }
 
 bool EngineDevice::IsOver(RunningRequest* request, absl::Time now) {
+  // Another device is ending it.
+  if (request->is_finished) return false;
   // A client whose deadline passes also cancels: the deadline is the reason.
   if (now >= request->asked.deadline &&
       (request->ending.ok() || request->cause == EndCause::kClient)) {

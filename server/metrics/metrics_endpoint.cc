@@ -28,9 +28,9 @@ namespace {
 
 // Several scrapers may hold connections that they use again.
 constexpr std::size_t kHttpThreads = 4;
-// How long such a connection is kept, which is also the most that the
-// destructor waits for one.
-constexpr int kKeepAliveSeconds = 1;
+// How long such a connection is kept, and a scraper may keep a thread waiting
+// in the middle of a request.
+constexpr int kPatienceSeconds = 1;
 
 // Another server at the same address is an error, which it is not to the
 // library if that server is of the same kind.
@@ -61,7 +61,9 @@ struct MetricsEndpoint::State {
   explicit State(const MetricsOptions& options) : metrics(options) {
     http.new_task_queue = [] { return new httplib::ThreadPool(kHttpThreads); };
     http.set_socket_options(AllowRestart);
-    http.set_keep_alive_timeout(kKeepAliveSeconds);
+    http.set_keep_alive_timeout(kPatienceSeconds);
+    http.set_read_timeout(kPatienceSeconds);
+    http.set_write_timeout(kPatienceSeconds);
     http.Get("/metrics",
              [this](const httplib::Request&, httplib::Response& response) {
                response.set_content(

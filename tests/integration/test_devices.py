@@ -92,17 +92,25 @@ def test_a_list_in_the_file_and_all_mean_the_same(start):
 
 def test_views_and_metrics_name_the_devices(start):
     server = start("cache: {pool: 64 MiB}", *TWO, program=FAKE)
-    stream = server.stream("a red cat", n=8)
+    view(server)  # connects
+    streams = []
     seen = set()
-    while len(seen) < 2:
+
+    def both_are_seen():
         pool = view(server)
+        if not pool.images and len(streams) < 40:
+            streams.append(server.stream("a red cat", n=8))
         assert sum(d.used_bytes for d in pool.devices) == pool.used_bytes
         assert sum(d.limit_bytes for d in pool.devices) == pool.limit_bytes
         assert all(d.well for d in pool.devices)
         assert pool.plan_error_bytes == 0
-        seen |= {image.device for image in pool.images}
+        seen.update(image.device for image in pool.images)
+        return len(seen) == 2
+
+    poll(both_are_seen, what="images on both devices")
     assert seen == {"cuda:0", "cuda:1"}
-    assert list(stream)[-1].WhichOneof("event") == "completed"
+    for stream in streams:
+        assert list(stream)[-1].WhichOneof("event") == "completed"
     metrics = server.metrics()
     for gpu in (0, 1):
         limit = metrics[f'heatkv_kv_pool_limit_bytes{{gpu="{gpu}"}}']
@@ -171,9 +179,10 @@ def test_one_device_fails_and_the_other_goes_on(start, tmp_path):
     assert [d.well for d in view(server).devices] == [True, False]
     broken.unlink()
     poll(lambda: server.metrics()[up.format(1)] == 1, what="the device's return")
+    # The log is written after the metrics tell.
+    poll(lambda: "event=device_well device=cuda:1" in server.log.read_text())
     log = server.log.read_text()
     assert "event=device_unwell device=cuda:1" in log
-    assert "event=device_well device=cuda:1" in log
     assert "event=not_serving" not in log
 
 
@@ -202,6 +211,7 @@ def test_not_serving_only_while_no_device_is_well(start, tmp_path):
 def test_draining_cancelling_and_reconfiguring_reach_both(start):
     server = start("scheduling: {max_running_images: 2}", *TWO, program=FAKE)
     pb = server.api.admin_pb
+    view(server)  # connects
     stream = server.stream("a red cat", n=10)
     other = server.stream("a blue cat", n=10)
     next(stream), next(other)
