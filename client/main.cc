@@ -42,7 +42,7 @@ int Main(int argc, char** argv) {
   AddEstimateCommand(app, &server, &exit_code);
   AddJobCommand(app, &server, &exit_code);
   AddCapabilitiesCommand(app, &server, &exit_code);
-  AddBenchCommand(app, &server, &exit_code);
+  AddBenchCommand(app, program, &server, &exit_code);
   AddAdminCommand(app, FromEnvironment("HEATKV_ADMIN", "localhost:50052"),
                   &exit_code);
   AddPlanCommand(app, program, &exit_code);

@@ -12,8 +12,10 @@
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
 #include "base/readable_bytes.h"
+#include "base/status_macros.h"
 #include "client/bench/bench_flags.h"
 #include "client/bench/load_run.h"
+#include "client/bench/own_server.h"
 #include "client/bench/summary.h"
 #include "client/connection.h"
 #include "client/message_json.h"
@@ -117,59 +119,106 @@ absl::Status WriteRecords(const std::string& file,
   return WriteFile(file, lines);
 }
 
+// `own` as in RunAgainst.
 absl::StatusOr<LoadResult> RunShown(const std::string& server,
                                     const std::vector<Connection>& connections,
-                                    const BenchPlan& plan, bool quiet) {
+                                    const BenchPlan& plan, bool quiet,
+                                    OwnServer* own) {
   const ProgressStyle style = StyleOf(stderr, quiet);
   Progress progress(stderr, style);
   auto result =
       RunLoad(server, connections, plan.mix, plan.faults, plan.load,
               style == ProgressStyle::kTerminal ? kTerminalTick : kLineTick,
-              [&](const LoadState& state) {
+              [&](const LoadState& state) -> absl::Status {
+                // First: what a lost server leads to is not to be seen.
+                if (own != nullptr) RETURN_IF_ERROR(own->CheckRuns());
                 progress.ShowText(
                     Describe(state),
                     state.requests ? 1.0 * state.ended / *state.requests : -1);
+                return absl::OkStatus();
               });
   progress.EndLine();
   return result;
 }
 
-int Run(const BenchFlags& flags, const std::string& server) {
-  const auto plan = MakeBenchPlan(flags);
-  if (!plan.ok()) return Complain(plan.status().message(), kExitUsage);
+absl::StatusOr<std::unique_ptr<OwnServer>> StartShown(
+    const BenchFlags& flags, const std::filesystem::path& our_folder) {
+  const ProgressStyle style = StyleOf(stderr, flags.quiet);
+  const absl::Duration tick =
+      style == ProgressStyle::kTerminal ? kTerminalTick : kLineTick;
+  Progress progress(stderr, style);
+  progress.ShowText("starting a server", -1);
+  absl::Duration waited, next = tick;
+  auto own = OwnServer::Start(
+      flags.own_server, our_folder,
+      [&](absl::Duration now, const std::string& event) {
+        waited = now;
+        if (now < next) return;
+        next = now + tick;
+        progress.ShowText(absl::StrFormat("the server starts, %.0f s: %s",
+                                          absl::ToDoubleSeconds(now), event),
+                          -1);
+      });
+  if (own.ok()) {
+    progress.ShowText(
+        absl::StrFormat("the server is ready at %s after %.1f s",
+                        (*own)->address(), absl::ToDoubleSeconds(waited)),
+        -1);
+  }
+  progress.EndLine();
+  return own;
+}
+
+// A server of our own that has ended is the reason of all else.
+int ComplainUnreachable(const absl::Status& status, OwnServer* own) {
+  const absl::Status runs = own ? own->CheckRuns() : absl::OkStatus();
+  return Complain((runs.ok() ? status : runs).message(), kExitUnreachable);
+}
+
+// `own` is the server if this program started it, else null; `admin` is empty
+// if the pool's figures are not wanted.
+int RunAgainst(const BenchFlags& flags, const BenchPlan& plan,
+               const std::string& server, const std::string& admin,
+               OwnServer* own) {
   std::vector<Connection> connections;
   for (int i = 0; i < flags.connections; ++i) {
     auto connection = Connection::Open(server, kPatience);
     if (!connection.ok()) {
-      return Complain(connection.status().message(), kExitUnreachable);
+      return ComplainUnreachable(connection.status(), own);
     }
     connections.push_back(*std::move(connection));
   }
   const auto description = DescribeServer(connections[0], server);
   if (!description.ok()) {
-    return Complain(description.status().message(), kExitUnreachable);
+    return ComplainUnreachable(description.status(), own);
   }
-  if (!flags.admin.empty()) {
-    const auto pool = GetPool(flags.admin);  // before the load, not after it
-    if (!pool.ok()) return Complain(pool.status().message(), kExitUnreachable);
+  if (!admin.empty()) {
+    const auto pool = GetPool(admin);  // before the load, not after it
+    if (!pool.ok()) return ComplainUnreachable(pool.status(), own);
   }
 
-  const auto result = RunShown(server, connections, *plan, flags.quiet);
+  const auto result = RunShown(server, connections, plan, flags.quiet, own);
   if (!result.ok()) {
-    return Complain(result.status().message(), kExitUnreachable);
+    return ComplainUnreachable(result.status(), own);
   }
   const Summary summary =
-      Summarize(result->records, result->wall_seconds, plan->latency_limit);
+      Summarize(result->records, result->wall_seconds, plan.latency_limit);
   std::string text = ToText(summary);
   ordered_json json = {{"server", *description},
                        {"client_version", HEATKV_VERSION},
                        {"load", LoadJson(flags)},
                        {"result", ToJson(summary)}};
-  if (!flags.admin.empty()) {
-    const auto pool = GetPool(flags.admin);
-    if (!pool.ok()) return Complain(pool.status().message(), kExitUnreachable);
+  if (!admin.empty()) {
+    const auto pool = GetPool(admin);
+    if (!pool.ok()) return ComplainUnreachable(pool.status(), own);
     absl::StrAppend(&text, PoolText(*pool));
     json["pool"] = PoolJson(*pool);
+  }
+
+  absl::Status stopped;
+  if (own != nullptr) {
+    json["own_server"] = own->ToJson();
+    stopped = own->Stop();
   }
 
   absl::Status written;
@@ -185,6 +234,10 @@ int Run(const BenchFlags& flags, const std::string& server) {
     }
   }
   if (!written.ok()) return Complain(written.message(), kExitFailed);
+  if (!stopped.ok()) {
+    return Complain(absl::StrCat("when told to stop, ", stopped.message()),
+                    kExitFailed);
+  }
   if (summary.unintended_count() == 0) return kExitOk;
   return Complain(
       absl::StrCat(summary.unintended_count(), " of ", summary.requests,
@@ -192,15 +245,43 @@ int Run(const BenchFlags& flags, const std::string& server) {
       kExitFailed);
 }
 
+int Run(const BenchFlags& flags, const std::filesystem::path& our_folder,
+        const std::string& server, bool is_server_given) {
+  const auto plan = MakeBenchPlan(flags);
+  if (!plan.ok()) return Complain(plan.status().message(), kExitUsage);
+  if (!flags.own_server.IsWanted()) {
+    return RunAgainst(flags, *plan, server, flags.admin, nullptr);
+  }
+  if (is_server_given || !flags.admin.empty()) {
+    return Complain(
+        absl::StrCat(is_server_given ? "--server" : "--admin",
+                     " names a server that runs; --model, --random_weights, "
+                     "--device, --config, --tokenizer and --server_program "
+                     "start another one: give one or the other"),
+        kExitUsage);
+  }
+  const auto own = StartShown(flags, our_folder);
+  if (!own.ok()) {
+    return Complain(
+        own.status().message(),
+        absl::IsInvalidArgument(own.status()) ? kExitUsage : kExitUnreachable);
+  }
+  return RunAgainst(flags, *plan, (*own)->address(), (*own)->admin_address(),
+                    own->get());
+}
+
 }  // namespace
 
-void AddBenchCommand(CLI::App& app, const std::string* server, int* exit_code) {
+void AddBenchCommand(CLI::App& app, const std::filesystem::path& our_folder,
+                     const std::string* server, int* exit_code) {
   const auto flags = std::make_shared<BenchFlags>();
   CLI::App* command =
       app.add_subcommand("bench", "Put a load on a server and measure it");
   AddBenchFlags(*command, flags.get());
-  command->callback(
-      [flags, server, exit_code] { *exit_code = Run(*flags, *server); });
+  command->callback([&app, flags, our_folder, server, exit_code] {
+    const bool is_server_given = app.get_option("--server")->count() > 0;
+    *exit_code = Run(*flags, our_folder, *server, is_server_given);
+  });
 }
 
 }  // namespace heatkv::client

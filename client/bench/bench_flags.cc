@@ -63,6 +63,22 @@ bool HasChoices(const BenchFlags& flags) {
          choices.preview_share >= 0;
 }
 
+void AddOwnServerFlags(CLI::App& command, OwnServerFlags* flags) {
+  const auto add = [&](const char* names, auto* value, const char* what) {
+    command.add_option(names, *value, what)->group("A server of its own");
+  };
+  add("--model", &flags->model,
+      "Start a server for the load, on this folder or model of models/");
+  add("--random_weights,--random-weights", &flags->random_weights,
+      "Its weights are drawn from this seed");
+  add("--device", &flags->device, "Its device: cpu, cuda, cuda:0,cuda:1, all");
+  add("--config", &flags->config, "Its configuration, deploy/heatkv.yaml");
+  add("--tokenizer", &flags->tokenizer,
+      "File or folder with its tokenizer, if the model has none");
+  add("--server_program,--server-program", &flags->program,
+      "The server (otherwise heatkv_server beside this program)");
+}
+
 }  // namespace
 
 void AddBenchFlags(CLI::App& command, BenchFlags* flags) {
@@ -138,6 +154,7 @@ void AddBenchFlags(CLI::App& command, BenchFlags* flags) {
   command.add_option("--records", flags->records,
                      "Write a JSON line a request to this file");
   command.add_flag("--quiet", flags->quiet, "No progress");
+  AddOwnServerFlags(command, &flags->own_server);
 }
 
 absl::StatusOr<BenchPlan> MakeBenchPlan(const BenchFlags& flags) {

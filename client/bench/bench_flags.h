@@ -14,6 +14,7 @@
 #include "client/bench/faults.h"
 #include "client/bench/load_run.h"
 #include "client/bench/mix.h"
+#include "client/bench/own_server.h"
 
 namespace heatkv::client {
 
@@ -31,6 +32,7 @@ struct BenchFlags {
   std::string slow_read = "200ms", slow_pause = "2s";
   int connections = 4;
   std::string admin, json, records;
+  OwnServerFlags own_server;
   bool quiet = false;
 };
 

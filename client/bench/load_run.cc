@@ -75,7 +75,8 @@ class Ledger {
 absl::StatusOr<LoadResult> RunLoad(
     const std::string& server, const std::vector<Connection>& connections,
     const Mix& mix, const FaultDraws& faults, const LoadOptions& options,
-    absl::Duration tick, const std::function<void(const LoadState&)>& on_tick) {
+    absl::Duration tick,
+    const std::function<absl::Status(const LoadState&)>& on_tick) {
   const auto ledger = std::make_shared<Ledger>();
   const Instant begin = Clock::now();
   const Instant end = options.duration == absl::InfiniteDuration()
@@ -142,7 +143,7 @@ absl::StatusOr<LoadResult> RunLoad(
       state.started = started;
       state.requests = options.requests;
       state.seconds = std::chrono::duration<double>(now - begin).count();
-      on_tick(state);
+      failure.Update(on_tick(state));
       next_tick = now + ToClock(tick);
     }
     if (is_over) {

@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "client/bench/faults.h"
@@ -53,12 +54,13 @@ struct LoadResult {
 // options.requests or options.duration bounds the load.  Calls `on_tick` every
 // `tick` and once at the end, on this thread.
 //
-// Fails as DroppableChannel::Open does, after the requests in flight have
-// ended.
+// Fails as DroppableChannel::Open does and as `on_tick` does, after the
+// requests in flight have ended.
 absl::StatusOr<LoadResult> RunLoad(
     const std::string& server, const std::vector<Connection>& connections,
     const Mix& mix, const FaultDraws& faults, const LoadOptions& options,
-    absl::Duration tick, const std::function<void(const LoadState&)>& on_tick);
+    absl::Duration tick,
+    const std::function<absl::Status(const LoadState&)>& on_tick);
 
 }  // namespace heatkv::client
 
