@@ -13,6 +13,7 @@ namespace heatkv::server {
 namespace {
 
 constexpr int kNameLength = 100;
+constexpr std::size_t kRowsOfPart = 16;
 
 // Of events ordered by their beginnings, cut to what lies in [begin, end).
 DeviceSpan SpanOf(const std::vector<DeviceEvent>& events, std::int64_t begin,
@@ -28,6 +29,37 @@ DeviceSpan SpanOf(const std::vector<DeviceEvent>& events, std::int64_t begin,
   }
   return {.wall_microseconds = (end - begin) / 1e3,
           .busy_microseconds = busy / 1e3};
+}
+
+// Kernels by their shortened names.
+class RowSums {
+ public:
+  void Add(const DeviceEvent& event) {
+    KernelRow& row = rows_[KernelName(event.name, kNameLength)];
+    ++row.calls;
+    row.microseconds += (event.end - event.begin) / 1e3;
+  }
+
+  // Most time first.
+  std::vector<KernelRow> Sorted() const {
+    std::vector<KernelRow> sorted;
+    for (const auto& [name, row] : rows_) {
+      sorted.push_back(row);
+      sorted.back().name = name;
+    }
+    std::stable_sort(sorted.begin(), sorted.end(),
+                     [](const KernelRow& a, const KernelRow& b) {
+                       return a.microseconds > b.microseconds;
+                     });
+    return sorted;
+  }
+
+ private:
+  std::map<std::string, KernelRow> rows_;
+};
+
+nlohmann::json RowJson(const KernelRow& row) {
+  return {{"name", row.name}, {"calls", row.calls}, {"us", row.microseconds}};
 }
 
 nlohmann::json SpanJson(const DeviceSpan& span) {
@@ -69,30 +101,33 @@ KernelTable MakeKernelTable(std::vector<DeviceEvent> events,
             [](const DeviceEvent& a, const DeviceEvent& b) {
               return a.begin < b.begin;
             });
-  std::map<std::string, KernelRow> rows;
+  RowSums all;
   std::int64_t end = events[0].end;
   std::vector<std::int64_t> cuts;
   for (const DeviceEvent& event : events) {
-    KernelRow& row = rows[KernelName(event.name, kNameLength)];
-    ++row.calls;
-    row.microseconds += (event.end - event.begin) / 1e3;
+    all.Add(event);
     end = std::max(end, event.end);
     if (absl::StrContains(event.name, marker)) cuts.push_back(event.end);
   }
-  for (auto& [name, row] : rows) {
-    row.name = name;
-    table.rows.push_back(row);
-  }
-  std::sort(table.rows.begin(), table.rows.end(),
-            [](const KernelRow& a, const KernelRow& b) {
-              return a.microseconds > b.microseconds;
-            });
+  table.rows = all.Sorted();
   table.all = SpanOf(events, events[0].begin, end);
+  std::sort(cuts.begin(), cuts.end());
+  const std::size_t scales = cuts.size();
   cuts.push_back(end);
+  std::vector<RowSums> sums(cuts.size());
+  for (const DeviceEvent& event : events) {
+    // The marker belongs to the part that it ends.
+    const auto cut = std::lower_bound(cuts.begin(), cuts.end(), event.end);
+    sums[cut - cuts.begin()].Add(event);
+  }
   std::int64_t from = events[0].begin;
-  for (const std::int64_t cut : cuts) {
-    if (cut > from) table.parts.push_back(SpanOf(events, from, cut));
-    from = cut;
+  for (std::size_t i = 0; i < cuts.size(); ++i) {
+    if (cuts[i] <= from) continue;
+    table.parts.push_back(
+        {.name = i < scales ? absl::StrCat("scale ", i + 1) : "decode",
+         .span = SpanOf(events, from, cuts[i]),
+         .rows = sums[i].Sorted()});
+    from = cuts[i];
   }
   return table;
 }
@@ -100,14 +135,18 @@ KernelTable MakeKernelTable(std::vector<DeviceEvent> events,
 nlohmann::json ToJson(const KernelTable& table) {
   nlohmann::json json = SpanJson(table.all);
   for (const KernelRow& row : table.rows) {
-    json["kernels"].push_back(
-        {{"name", row.name},
-         {"calls", row.calls},
-         {"us", row.microseconds},
-         {"share", row.microseconds / table.all.wall_microseconds}});
+    nlohmann::json kernel = RowJson(row);
+    kernel["share"] = row.microseconds / table.all.wall_microseconds;
+    json["kernels"].push_back(std::move(kernel));
   }
-  for (const DeviceSpan& part : table.parts) {
-    json["parts"].push_back(SpanJson(part));
+  for (const KernelPart& part : table.parts) {
+    nlohmann::json entry = SpanJson(part.span);
+    entry["part"] = part.name;
+    const std::size_t shown = std::min(part.rows.size(), kRowsOfPart);
+    for (std::size_t i = 0; i < shown; ++i) {
+      entry["kernels"].push_back(RowJson(part.rows[i]));
+    }
+    json["parts"].push_back(std::move(entry));
   }
   return json;
 }
@@ -124,12 +163,11 @@ std::string ToText(const KernelTable& table, int rows) {
         &text, "%8d %12.1f %6.1f%%  %s\n", row.calls, row.microseconds,
         100 * row.microseconds / table.all.wall_microseconds, row.name);
   }
-  absl::StrAppendFormat(&text, "%8s %12s %12s   (the last: decoding)\n",
-                        "scale", "us", "idle us");
-  for (std::size_t i = 0; i < table.parts.size(); ++i) {
-    absl::StrAppendFormat(&text, "%8d %12.1f %12.1f\n", i + 1,
-                          table.parts[i].wall_microseconds,
-                          table.parts[i].idle_microseconds());
+  absl::StrAppendFormat(&text, "%8s %12s %12s\n", "part", "us", "idle us");
+  for (const KernelPart& part : table.parts) {
+    absl::StrAppendFormat(&text, "%8s %12.1f %12.1f\n", part.name,
+                          part.span.wall_microseconds,
+                          part.span.idle_microseconds());
   }
   return text;
 }

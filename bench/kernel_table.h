@@ -37,12 +37,18 @@ struct DeviceSpan {
   }
 };
 
+struct KernelPart {
+  std::string name;  // "scale 1" and so on; "decode"
+  DeviceSpan span;
+  std::vector<KernelRow> rows;  // of what ended in it, most time first
+};
+
 struct KernelTable {
   std::vector<KernelRow> rows;  // most time first
   DeviceSpan all;
   // From the end of one event whose name contains the marker to the end of the
-  // next, and the rest behind the last one.
-  std::vector<DeviceSpan> parts;
+  // next, the scales, and the rest behind the last one, decoding.
+  std::vector<KernelPart> parts;
 };
 
 // `marker` is in the name of the kernel that ends a scale.
@@ -53,6 +59,7 @@ KernelTable MakeKernelTable(std::vector<DeviceEvent> events,
 // the middle to at most `length` characters.
 std::string KernelName(const std::string& full, int length);
 
+// Of every part only the 16 kernels that took longest.
 nlohmann::json ToJson(const KernelTable& table);
 
 // For people: at most `rows` rows, and the parts.

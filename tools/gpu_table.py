@@ -2,10 +2,12 @@
 """Tables, as Markdown, of what tools/gpu_check.sh measured.
 
     tools/gpu_table.py bench/results/gpu-h200.json [--parity parity.json]
+    tools/gpu_table.py --kernels kernels.json
 
 The first file is heatkv_bench_gpu's; where the authors' code was timed beside
 it, it has columns of its own.  With --parity comes a table of how far ours and
-the reference itself are from the reference.
+the reference itself are from the reference, with --kernels one of what the
+device did in the scales of at most 256 tokens (heatkv_bench_gpu --profile).
 """
 
 import argparse
@@ -25,9 +27,12 @@ def head(cells):
     yield "|---|" + "---|" * len(cells)
 
 
-def small_scales(result):
-    """Milliseconds of the scales of at most 256 tokens, the first seven."""
-    return max(result["in_flight"][0]["scale_ms"][:7])
+SMALL = 7  # of the scales, those of at most 256 tokens
+
+
+def slowest_small_scale(result):
+    """In milliseconds."""
+    return max(result["in_flight"][0]["scale_ms"][:SMALL])
 
 
 def speed_table(result):
@@ -51,7 +56,7 @@ def speed_table(result):
         if key in result:
             yield line(f"{images} at once, s an image", result[key], "none", 3)
     yield line("VAE, ms", result["vae_seconds"], "vae_seconds", 1, 1e3)
-    yield line("slowest scale up to 16x16, ms", small_scales(result), "none", 1)
+    yield line("slowest scale up to 16x16, ms", slowest_small_scale(result), "none", 1)
     if "previews" in result:
         previews = result["previews"]["after_every_scale"]
         yield line("first preview, ms", previews["seconds_to_first_preview"],
@@ -85,17 +90,42 @@ def parity_table(parity):
         yield row(case["case"], cells)
 
 
+def kernels_table(profile):
+    """Microseconds (calls) of the longest kernels, a column a small scale."""
+    parts = profile["parts"][:SMALL]
+    if not all("kernels" in part for part in parts):
+        raise SystemExit("its parts have no kernels: measure again")
+    yield from head([part["part"] for part in parts])
+    for name, key in (("all", "wall_us"), ("nothing ran", "idle_us")):
+        yield row(f"{name}, us", [value(part[key], 0) for part in parts])
+    columns = [{kernel["name"]: kernel for kernel in part["kernels"]}
+               for part in parts]
+    total = {}
+    for column in columns:
+        for name, kernel in column.items():
+            total[name] = total.get(name, 0) + kernel["us"]
+    for name in sorted(total, key=total.get, reverse=True):
+        yield row(f"`{name}`", [
+            f"{column[name]['us']:.0f} ({column[name]['calls']})"
+            if name in column else "" for column in columns])
+
+
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("bench", help="file of heatkv_bench_gpu")
+    parser.add_argument("bench", nargs="?", help="file of heatkv_bench_gpu")
     parser.add_argument("--parity", help="file of tools/full_size_parity.py")
+    parser.add_argument("--kernels", help="file of heatkv_bench_gpu --profile")
     flags = parser.parse_args()
-    with open(flags.bench) as file:
-        print("\n".join(speed_table(json.load(file))))
-    if flags.parity:
-        with open(flags.parity) as file:
-            print("\n" + "\n".join(parity_table(json.load(file))))
+    tables = []
+    for name, make in ((flags.bench, speed_table), (flags.parity, parity_table),
+                       (flags.kernels, kernels_table)):
+        if name:
+            with open(name) as file:
+                tables.append("\n".join(make(json.load(file))))
+    if not tables:
+        parser.error("name a file of heatkv_bench_gpu, --parity or --kernels")
+    print("\n\n".join(tables))
 
 
 if __name__ == "__main__":

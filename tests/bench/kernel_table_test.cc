@@ -3,9 +3,15 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+
 namespace heatkv::server {
 namespace {
 
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 // Two scales of two kernels each, on two streams, and a decoding.
@@ -38,18 +44,60 @@ TEST(KernelTable, CountsTimeInWhichSomethingRanOnce) {
 TEST(KernelTable, DividesAtTheMarkersWithNothingLost) {
   const KernelTable table = MakeKernelTable(Events(), "Sample");
   ASSERT_EQ(table.parts.size(), 3);
-  EXPECT_DOUBLE_EQ(table.parts[0].wall_microseconds, 7);
-  EXPECT_DOUBLE_EQ(table.parts[0].busy_microseconds, 6);
-  EXPECT_DOUBLE_EQ(table.parts[1].wall_microseconds, 6);
-  EXPECT_DOUBLE_EQ(table.parts[1].busy_microseconds, 5);
-  EXPECT_DOUBLE_EQ(table.parts[2].wall_microseconds, 7);
-  EXPECT_DOUBLE_EQ(table.parts[2].busy_microseconds, 5);
+  EXPECT_DOUBLE_EQ(table.parts[0].span.wall_microseconds, 7);
+  EXPECT_DOUBLE_EQ(table.parts[0].span.busy_microseconds, 6);
+  EXPECT_DOUBLE_EQ(table.parts[1].span.wall_microseconds, 6);
+  EXPECT_DOUBLE_EQ(table.parts[1].span.busy_microseconds, 5);
+  EXPECT_DOUBLE_EQ(table.parts[2].span.wall_microseconds, 7);
+  EXPECT_DOUBLE_EQ(table.parts[2].span.busy_microseconds, 5);
+}
+
+TEST(KernelTable, GivesEveryPartItsNameAndItsKernels) {
+  const KernelTable table = MakeKernelTable(Events(), "Sample");
+  ASSERT_EQ(table.parts.size(), 3);
+  std::vector<std::string> parts;
+  for (const KernelPart& part : table.parts) {
+    parts.push_back(part.name + ":");
+    for (const KernelRow& row : part.rows) {
+      parts.push_back(
+          absl::StrCat(row.name, " ", row.calls, " ", row.microseconds));
+    }
+  }
+  EXPECT_THAT(parts, ElementsAre("scale 1:", "gemm 1 4", "Sample 1 1",
+                                 "norm<float> 1 1", "scale 2:", "gemm 1 3.5",
+                                 "Sample 1 1", "norm<float> 1 1",
+                                 "decode:", "convolution 1 5"));
+}
+
+TEST(KernelTable, HasNoDecodingIfNothingFollowsTheLastMarker) {
+  std::vector<DeviceEvent> events = Events();
+  events.pop_back();
+  const KernelTable table = MakeKernelTable(events, "Sample");
+  ASSERT_EQ(table.parts.size(), 2);
+  EXPECT_EQ(table.parts[1].name, "scale 2");
+}
+
+TEST(KernelTable, WritesTheSixteenLongestKernelsOfAPart) {
+  std::vector<DeviceEvent> events;
+  for (int i = 0; i < 20; ++i) {
+    events.push_back({absl::StrCat("k", i), 1000 * i, 1000 * i + 10 * i + 10});
+  }
+  const nlohmann::json json = ToJson(MakeKernelTable(events, "Sample"));
+  EXPECT_EQ(json["kernels"].size(), 20);
+  ASSERT_EQ(json["parts"].size(), 1);
+  const nlohmann::json& part = json["parts"][0];
+  EXPECT_EQ(part["part"], "decode");
+  ASSERT_EQ(part["kernels"].size(), 16);
+  EXPECT_EQ(part["kernels"][0],
+            (nlohmann::json{{"name", "k19"}, {"calls", 1}, {"us", 0.2}}));
+  EXPECT_EQ(part["kernels"][15]["name"], "k4");
 }
 
 TEST(KernelTable, ShowsRowsAndParts) {
   const KernelTable table = MakeKernelTable(Events(), "Sample");
   const std::string text = ToText(table, /*rows=*/1);
   EXPECT_THAT(text, HasSubstr("gemm"));
+  EXPECT_THAT(text, HasSubstr(" scale 2          6.0          1.0\n"));
   EXPECT_THAT(text, ::testing::Not(HasSubstr("convolution")));
   const nlohmann::json json = ToJson(table);
   EXPECT_DOUBLE_EQ(json["idle_us"], 4);

@@ -1,5 +1,6 @@
 """Tables of measurements."""
-from gpu_table import parity_table, speed_table
+import pytest
+from gpu_table import kernels_table, parity_table, speed_table
 
 RESULT = {
     "device": "NVIDIA H200, compute capability 9.0", "model": "infinity-2b",
@@ -48,3 +49,22 @@ def test_parity_shows_the_worst_scale_and_all_bits():
         {"case": "full", "ours_to_reference": side(0.004, 2, 43.54),
          "floor": side(0.003, 4, None)}]}))
     assert cells(lines, "full") == ["4.0e-03", "3.0e-03", "3", "5", "10", "43.5", "–"]
+
+
+def test_kernels_have_a_column_a_small_scale():
+    def part(name, *kernels):
+        return {"part": name, "wall_us": 50.6, "busy_us": 40.6, "idle_us": 10,
+                "kernels": [{"name": kernel, "calls": calls, "us": us}
+                            for kernel, calls, us in kernels]}
+
+    lines = list(kernels_table({"parts": [
+        part("scale 1", ("f<2>", 3, 30.4), ("g", 1, 10.2)), part("scale 2", ("g", 2, 40)),
+        *(part(f"scale {i}") for i in range(3, 14)), part("decode", ("h", 1, 40))]}))
+    assert cells(lines, "") == [f"scale {i}" for i in range(1, 8)]
+    assert cells(lines, "all, us")[:2] == ["51", "51"]
+    assert cells(lines, "nothing ran, us")[:2] == ["10", "10"]
+    assert cells(lines, "`g`") == ["10 (1)", "40 (2)"] + [""] * 5
+    assert cells(lines, "`f<2>`")[:2] == ["30 (3)", ""]
+    assert [line.split("`")[1] for line in lines[4:]] == ["g", "f<2>"]
+    with pytest.raises(SystemExit, match="no kernels"):
+        list(kernels_table({"parts": [{"wall_us": 1}]}))
