@@ -103,8 +103,14 @@ int64_t RecordingBytes(const ModelSpec& spec) {
                  .second) {
           continue;
         }
-        bytes += spec.transformer.depth * kKernelsALayer * kRecordedKernel +
-                 rows * 2 * spec.transformer.bits_per_token() * kFloat;
+        const int64_t kernels =
+            spec.transformer.depth * kKernelsALayer * kRecordedKernel;
+        const int64_t logits =
+            rows * 2 * spec.transformer.bits_per_token() * kFloat;
+        bytes += kernels + logits;
+        // Of an image alone, too; its head's product has the group's shape.
+        const int64_t own_rows = branches * grid.tokens();
+        if (own_rows <= kFewRows && own_rows < rows) bytes += kernels + logits;
       }
     }
   }

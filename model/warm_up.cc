@@ -104,15 +104,20 @@ absl::Status WarmUpRecorded(ImageModel& model,
                             std::int64_t recorded_rows,
                             const std::function<absl::Status()>& give_back,
                             const ImageModel::WarmUpProgress& progress) {
-  // Twice with guidance and without.
-  const int images = 4 * static_cast<int>(ladders.size());
+  // Three times with guidance and without.
+  const int images = 6 * static_cast<int>(ladders.size());
   int done = 0;
   const auto on_image = [&] {
     ++done;
     if (progress != nullptr) progress(done, images);
   };
-  RETURN_IF_ERROR(WarmUp(
-      model, text, {.ladders = ladders, .most_rows = recorded_rows}, on_image));
+  for (const bool has_company : {false, true}) {
+    RETURN_IF_ERROR(WarmUp(model, text,
+                           {.ladders = ladders,
+                            .most_rows = recorded_rows,
+                            .has_company = has_company},
+                           on_image));
+  }
   RETURN_IF_ERROR(give_back());
   return WarmUp(model, text,
                 {.ladders = ladders, .decodes = true, .has_company = true},

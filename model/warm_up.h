@@ -39,7 +39,8 @@ absl::Status WarmUp(
     ImageModel& model, const std::shared_ptr<const EncodedText>& text,
     const WarmUpWork& work, const std::function<void()>& on_image = [] {});
 
-// The same for a model that records its steps of up to `recorded_rows` rows.
+// The same for a model that records its steps of up to `recorded_rows` rows, of
+// images alone and in company.
 // What is recorded is tried before, which takes memory: that goes back by
 // `give_back` before the whole images, by which the allocator reaches its size.
 absl::Status WarmUpRecorded(ImageModel& model,

@@ -112,10 +112,15 @@ struct ModelSpec {
   friend bool operator==(const ModelSpec&, const ModelSpec&) = default;
 };
 
+// Rows of an image up to which a GPU's steps may have the shape of an image
+// alone besides that of a group: where the device has products of few rows,
+// whose bytes are those of either (model/cuda/layer_products.h).
+inline constexpr int kFewRows = 96;
+
 // How many images one step takes at scale `scale` of ladder `ladder`: as many
 // as have `group_rows` rows together, 1 to 16.  A step of that kind always has
-// this shape, however many images come, so an image does not depend on what
-// else is being served.
+// this shape, however many images come (kFewRows apart), so an image does not
+// depend on what else is being served.
 inline int GroupCapacity(const ModelSpec& spec, int ladder, int scale,
                          int branches) {
   const int rows = branches * spec.ladders[ladder].ladder.tokens(scale);

@@ -53,7 +53,7 @@ class Stream {
     work_.offset = 1;
     work_.scale = Part(block, scale);
     work_.shift = Part(block, shift);
-    return Run(at::kBFloat16);
+    return RunToBf16();
   }
   // ... with the block's own weight and bias, while `stores` are stored, ...
   at::Tensor CrossNorm(const Block& block, const kernels::SpanCopy& stores) {
@@ -61,16 +61,20 @@ class Stream {
     work_.offset = 0;
     work_.scale = {.layer = block.cross_norm_weight().const_data_ptr<float>()};
     work_.shift = {.layer = block.cross_norm_bias().const_data_ptr<float>()};
-    return Run(at::kBFloat16);
+    return RunToBf16();
   }
-  // ... or for the head, in float32.
-  at::Tensor HeadNorm() {
+  // ... or for the head, in float32, with zeros up to `rows` rows.
+  at::Tensor HeadNorm(std::int64_t rows) {
     work_.offset = 1;
     work_.scale = {.rows = modulations_.head_scale.const_data_ptr<float>(),
                    .row_stride = work_.width};
     work_.shift = {.rows = modulations_.head_shift.const_data_ptr<float>(),
                    .row_stride = work_.width};
-    return Run(at::kFloat);
+    const std::int64_t tokens = x_.size(0) * x_.size(1);
+    at::Tensor out = at::empty({rows * x_.size(1), x_.size(2)}, x_.options());
+    out.narrow(0, tokens, out.size(0) - tokens).zero_();
+    Run(out);
+    return out;
   }
 
  private:
@@ -81,17 +85,21 @@ class Stream {
             .row_stride = 6 * std::int64_t{work_.width}};
   }
 
-  at::Tensor Run(at::ScalarType dtype) {
+  at::Tensor RunToBf16() {
     at::Tensor out = at::empty({x_.size(0) * x_.size(1), x_.size(2)},
-                               x_.options().dtype(dtype));
+                               x_.options().dtype(at::kBFloat16));
+    Run(out);
+    return out;
+  }
+
+  void Run(at::Tensor& out) {
+    const bool is_bf16 = out.scalar_type() == at::kBFloat16;
     work_.added = added_.defined() ? added_.const_data_ptr() : nullptr;
-    work_.out_bf16 = dtype == at::kBFloat16 ? out.mutable_data_ptr() : nullptr;
-    work_.out_float =
-        dtype == at::kFloat ? out.mutable_data_ptr<float>() : nullptr;
+    work_.out_bf16 = is_bf16 ? out.mutable_data_ptr() : nullptr;
+    work_.out_float = is_bf16 ? nullptr : out.mutable_data_ptr<float>();
     kernels::Launch(work_, CurrentStream());
     work_.stores = {};
     added_.reset();
-    return out;
   }
 
   at::Tensor x_;
@@ -200,13 +208,15 @@ at::Tensor GroupLogits(const InfinityTransformer& transformer, int scale,
                        at::Tensor x, const GroupModulations& modulations,
                        const at::Tensor& rotations, const StepTables& tables,
                        std::int64_t staging_rows, std::int64_t most_keys,
-                       AttentionChoice attention, KeyValueArena& arena) {
+                       AttentionChoice attention, LayerProducts products,
+                       std::int64_t head_rows, KeyValueArena& arena) {
   const TransformerSpec& spec = transformer.spec();
   const std::int64_t rows = x.size(0);
   const std::int64_t tokens = x.size(1);
   HEATKV_CHECK(x.scalar_type() == at::kFloat && x.is_contiguous());
   HEATKV_CHECK(arena.mutable_blocks().scalar_type() == at::kBFloat16);
   HEATKV_CHECK_EQ(modulations.block.size(0), rows);
+  HEATKV_CHECK_GE(head_rows, rows);
   x.add_(transformer.level_embedding()[scale]);
   Staging staging(tables, spec, rows, tokens, rotations, staging_rows,
                   most_keys, attention, arena);
@@ -216,26 +226,28 @@ at::Tensor GroupLogits(const InfinityTransformer& transformer, int scale,
   for (int layer = 0; layer < static_cast<int>(blocks.size()); ++layer) {
     const Block& block = blocks[layer];
     const SelfAttention& self = block.self_attention();
-    const at::Tensor attended = staging.Attend(
-        layer, block,
-        self.queries_keys_values()(stream.Norm(block, kScale1, kShift1)));
-    stream.Add(self.projection()(attended), block, kGamma1);
+    const at::Tensor attended =
+        staging.Attend(layer, block,
+                       Multiply(products, self.queries_keys_values(),
+                                stream.Norm(block, kScale1, kShift1)));
+    stream.Add(Multiply(products, self.projection(), attended), block, kGamma1);
 
     const CrossAttention& cross = block.cross_attention();
     const at::Tensor queries =
-        cross.query()(stream.CrossNorm(block, staging.Stores(layer)));
-    stream.Add(cross.projection()(
-        AttendToTexts(layer, spec, rows, tables.texts(), queries)));
+        Multiply(products, cross.query(),
+                 stream.CrossNorm(block, staging.Stores(layer)));
+    stream.Add(
+        Multiply(products, cross.projection(),
+                 AttendToTexts(layer, spec, rows, tables.texts(), queries)));
 
     const FeedForward& feed_forward = block.feed_forward();
-    const Linear& widen = feed_forward.widen();
-    // On a GPU its GELU is the one with the hyperbolic tangent.
-    const at::Tensor hidden = at::_addmm_activation(
-        widen.bias, stream.Norm(block, kScale2, kShift2), widen.weight.t(),
-        /*beta=*/1, /*alpha=*/1, /*use_gelu=*/true);
-    stream.Add(feed_forward.narrow()(hidden), block, kGamma2);
+    const at::Tensor hidden = MultiplyGelu(
+        products, feed_forward.widen(), stream.Norm(block, kScale2, kShift2));
+    stream.Add(Multiply(products, feed_forward.narrow(), hidden), block,
+               kGamma2);
   }
-  return transformer.head()(stream.HeadNorm())
+  return transformer.head()(stream.HeadNorm(head_rows))
+      .narrow(0, 0, rows * tokens)
       .view({rows, tokens, 2 * spec.bits_per_token()});
 }
 

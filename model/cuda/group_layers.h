@@ -11,6 +11,7 @@
 #include <cstdint>
 
 #include "model/cuda/attention_choice.h"
+#include "model/cuda/layer_products.h"
 #include "model/cuda/placed_modulations.h"
 #include "model/cuda/step_tables.h"
 #include "model/infinity/key_value_arena.h"
@@ -23,12 +24,15 @@ namespace heatkv::model {
 // rows, at least tables.most_staging_rows().  most_keys bounds the keys of a
 // sequence and must be the same for every group at this scale.  Nothing but
 // tensors on the GPU is read that could differ between groups of one shape, so
-// the work can be recorded.  Returns float32 [rows, tokens, 2 * bits a token].
+// the work can be recorded.  The head's product, cuBLAS's, has the shape of
+// `head_rows` rows, at least as many as there are.  Returns float32
+// [rows, tokens, 2 * bits a token].
 at::Tensor GroupLogits(const InfinityTransformer& transformer, int scale,
                        at::Tensor x, const GroupModulations& modulations,
                        const at::Tensor& rotations, const StepTables& tables,
                        std::int64_t staging_rows, std::int64_t most_keys,
-                       AttentionChoice attention, KeyValueArena& arena);
+                       AttentionChoice attention, LayerProducts products,
+                       std::int64_t head_rows, KeyValueArena& arena);
 
 }  // namespace heatkv::model
 

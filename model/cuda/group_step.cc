@@ -31,13 +31,13 @@ struct Slots {
 };
 
 // Enqueues the members' inputs.
-Slots Gather(std::span<const GroupMember> members, int capacity) {
+Slots Gather(std::span<const GroupMember> members, int count) {
   HEATKV_CHECK(!members.empty());
-  HEATKV_CHECK_LE(members.size(), capacity);
+  HEATKV_CHECK_LE(members.size(), count);
   const ImageInFlight& first = *members[0].image;
   HEATKV_CHECK_LT(first.next_scale(), first.num_scales());
   Slots slots;
-  for (int slot = 0; slot < capacity; ++slot) {
+  for (int slot = 0; slot < count; ++slot) {
     const bool has_image = slot < static_cast<int>(members.size());
     const GroupMember& member = members[has_image ? slot : 0];
     if (has_image) {
@@ -89,12 +89,17 @@ const at::Tensor& GroupStep::Rotations(const cache::Grid& grid,
 
 at::Tensor GroupStep::Logits(std::span<const GroupMember> members, int capacity,
                              KeyValueArena& arena) {
-  Slots slots = Gather(members, capacity);
   const ImageInFlight& first = *members[0].image;
   const int scale = first.next_scale();
   const cache::Grid& grid = first.options().grids[scale];
   const cache::Grid& rope_grid = first.options().rope_grid;
   const int branches = first.branches();
+  const LayerProducts products =
+      ProductsFor(transformer_->spec(), branches * grid.tokens());
+  const bool is_alone =
+      products == LayerProducts::kOfFewRows && members.size() == 1;
+  const int count = is_alone ? 1 : capacity;
+  Slots slots = Gather(members, count);
   const bool is_last = scale + 1 == first.num_scales();
   std::vector<std::int64_t> earlier;  // tokens
   std::int64_t tokens_so_far = grid.tokens();
@@ -103,7 +108,7 @@ at::Tensor GroupStep::Logits(std::span<const GroupMember> members, int capacity,
     tokens_so_far += earlier.back();
   }
   const std::vector<kernels::RowText> texts = RowTexts(slots.texts);
-  const StepTableLayout layout({.capacity = capacity,
+  const StepTableLayout layout({.capacity = count,
                                 .branches = branches,
                                 .layers = slots.plans[0]->layers,
                                 .heads = slots.plans[0]->heads,
@@ -116,14 +121,14 @@ at::Tensor GroupStep::Logits(std::span<const GroupMember> members, int capacity,
   uploads_.Reserve(room);
   if (!recorder_.has_value()) recorder_.emplace();
   const at::Tensor rotations = Rotations(grid, rope_grid);
-  const auto compute = [&](const at::Tensor& x,
-                           const GroupModulations& modulations,
-                           const StepTables& tables,
-                           std::int64_t staging_rows) {
-    return GroupLogits(*transformer_, scale, x, modulations, rotations, tables,
-                       staging_rows, tokens_so_far, attention_, arena)
-        .view({capacity, branches, grid.tokens(), -1});
-  };
+  const auto compute =
+      [&](const at::Tensor& x, const GroupModulations& modulations,
+          const StepTables& tables, std::int64_t staging_rows) {
+        return GroupLogits(*transformer_, scale, x, modulations, rotations,
+                           tables, staging_rows, tokens_so_far, attention_,
+                           products, capacity * branches, arena)
+            .view({count, branches, grid.tokens(), -1});
+      };
   // Rows of staging that the largest layer takes.
   const auto send_tables = [&](const at::Tensor& table) {
     const std::int64_t rows =
@@ -148,7 +153,7 @@ at::Tensor GroupStep::Logits(std::span<const GroupMember> members, int capacity,
   }
   std::unique_ptr<RecordedStep>& recorded = recorded_[{
       grid.height, grid.width, rope_grid.height, rope_grid.width, scale,
-      tokens_so_far, is_last, branches, capacity, layout.MostValues()}];
+      tokens_so_far, is_last, branches, capacity, count, layout.MostValues()}];
   if (recorded == nullptr) {
     recorded = std::make_unique<RecordedStep>(
         *recorder_,
@@ -234,11 +239,11 @@ std::vector<absl::Status> GroupStep::Run(std::span<const GroupMember> members,
   std::vector<absl::Status> statuses;
   for (std::size_t i = 0; i < members.size(); ++i) {
     const int count = verdict_.const_data_ptr<int>()[i];
-    statuses.push_back(
-        count == 0 ? absl::OkStatus()
-                   : absl::InternalError(absl::StrCat(
-                         "scale ", scale, ": ", count, " of ",
-                         logits.numel() / capacity, " logits are not finite")));
+    statuses.push_back(count == 0 ? absl::OkStatus()
+                                  : absl::InternalError(absl::StrCat(
+                                        "scale ", scale, ": ", count, " of ",
+                                        logits.numel() / logits.size(0),
+                                        " logits are not finite")));
   }
   return statuses;
 }

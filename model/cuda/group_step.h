@@ -1,7 +1,9 @@
 // One scale of a group of images together on a GPU, in a shape that depends on
 // the group's capacity and not on how many images come: slots without an image
 // compute a copy of the first one that nobody reads.  Rows do not influence
-// each other, so an image's bits do not depend on its company.
+// each other, so an image's bits do not depend on its company.  Where the bytes
+// of a row do not depend on the shape either (layer_products.h), an image alone
+// is computed alone.
 //
 // Products run in bfloat16, sums, norms, the residual stream and the head in
 // float32 (specification section 8.3); keys and values are bfloat16.
@@ -73,8 +75,9 @@ class GroupStep {
 
   // The two halves of Run, for comparison with other implementations.
   //
-  // Raw logits, good until the next call, float32 [capacity, branches, tokens,
-  // 2 * bits a token].
+  // Raw logits, good until the next call, float32 [images, branches, tokens,
+  // 2 * bits a token], of the members first and of as many images as the step
+  // has room for.
   at::Tensor Logits(std::span<const GroupMember> members, int capacity,
                     KeyValueArena& arena);
   struct Sampled {
@@ -101,8 +104,8 @@ class GroupStep {
   c10::cuda::CUDAEvent judged_;
   std::optional<Recorder> recorder_;
   // By grid, grid of positions, scale, tokens up to it, whether it is the last,
-  // branches, capacity and the size of the largest table.
-  std::map<std::array<std::int64_t, 10>, std::unique_ptr<RecordedStep>>
+  // branches, capacity, slots and the size of the largest table.
+  std::map<std::array<std::int64_t, 11>, std::unique_ptr<RecordedStep>>
       recorded_;
 };
 

@@ -235,6 +235,7 @@ __global__ void __launch_bounds__(kThreads, kWidth <= 128 ? 2 : 1)
     CrossAttentionKernel(CrossAttention work) {
   using T = Tiles<kWidth>;
   __shared__ typename T::Stage stages[2];
+  LetSuccessorCome();
   const int head = static_cast<int>(blockIdx.x);
   const int row = static_cast<int>(blockIdx.z);
   const int lane = static_cast<int>(threadIdx.x) % 32;

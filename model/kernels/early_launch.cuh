@@ -25,6 +25,15 @@ __device__ inline void WaitForPredecessor() {
 #endif
 }
 
+// Called by every thread, as early as can be: once all blocks are there, the
+// next kernel's may come beside them, fetch what is theirs, and wait.  (A
+// kernel that does not call it lets the next one come where its blocks end.)
+__device__ inline void LetSuccessorCome() {
+#if __CUDA_ARCH__ >= 900
+  cudaTriggerProgrammaticLaunchCompletion();
+#endif
+}
+
 // Whether the code of a kernel for the current device has the wait.
 bool HasWait(const void* kernel);
 

@@ -102,6 +102,7 @@ template <int kVectors>
 __global__ void __launch_bounds__(kThreads, kResident<kVectors>)
     ResidualNormKernel(ResidualNorm work, Division division) {
   __shared__ float shared[2][kThreads / 32];
+  LetSuccessorCome();
   const int block = static_cast<int>(blockIdx.x);
   if (block >= division.blocks) {
     CopySpans</*kToArena=*/true>(work.stores, block - division.blocks,

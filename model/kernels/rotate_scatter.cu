@@ -81,6 +81,7 @@ __device__ uint4 NormaliseAndTurn(uint4 raw, const float4* turns, float scale) {
 template <int kLanes>
 __global__ void __launch_bounds__(kThreads)
     RotateScatterKernel(RotateScatter work, int scatter_blocks) {
+  LetSuccessorCome();
   const int block = static_cast<int>(blockIdx.x);
   if (block >= scatter_blocks) {
     CopySpans</*kToArena=*/false>(work.prefixes, block - scatter_blocks,

@@ -38,6 +38,7 @@ __device__ float Guided(const float* conditional, const float* unconditional,
 
 // One thread for four neighbouring bits, which share a counter.
 __global__ void __launch_bounds__(kThreads) SampleBitsKernel(SampleBits work) {
+  LetSuccessorCome();
   WaitForPredecessor();
   const int image = blockIdx.y;
   const int quads = (work.bits + 3) / 4;

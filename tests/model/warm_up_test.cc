@@ -146,14 +146,16 @@ TEST(WarmUpTest, WhatRecordingTookGoesBackBeforeWholeImagesAreMade) {
   ASSERT_TRUE(WarmUpRecorded(model, nullptr, {1}, /*recorded_rows=*/2,
                              give_back,
                              [&](int done, int of) {
-                               EXPECT_EQ(of, 4);
+                               EXPECT_EQ(of, 6);
                                progress.push_back(done);
                              })
                   .ok());
   EXPECT_THAT(model.calls,
-              ElementsAre("1.0.2", "1.0.1", "give back", "1.0.2", "!", "1.1.2",
-                          "!", "1.0.1", "1.1.1", "!"));
-  EXPECT_THAT(progress, ElementsAre(1, 2, 3, 4));
+              ElementsAre("1.0.2", "1.0.1", "1.0.2", "1.0.1", "give back",
+                          "1.0.2", "!", "1.1.2", "!", "1.0.1", "1.1.1", "!"));
+  // Alone and in company is recorded.
+  EXPECT_THAT(model.in_step, ElementsAre(1, 1, 16, 16, 16, 16, 16, 16));
+  EXPECT_THAT(progress, ElementsAre(1, 2, 3, 4, 5, 6));
   // Nobody need listen.
   EXPECT_TRUE(WarmUpRecorded(model, nullptr, {0}, 2, give_back, nullptr).ok());
 }

@@ -1,0 +1,47 @@
+// The products of few rows with a layer's weights, on Hopper GPUs.
+//
+// Where a step has so few rows that reading the weights takes longer than the
+// arithmetic, two things count: that all multiprocessors read, and that they
+// never pause between one product and the next.  So a matrix that has too few
+// rows of weights for all multiprocessors is divided along its inputs, too (the
+// parts are summed up by the cluster of blocks that made them, through its
+// shared memory), and a block fetches its first weights while the kernel in
+// front of it is still running.
+//
+// The bytes of a row of the result depend on that row and on the weights alone,
+// not on how many rows there are or on the device's size: every sum is taken in
+// the same order.  So a step may have as many rows as it has images.
+//
+// See launch.h for the conventions.
+
+#ifndef MODEL_KERNELS_FEW_ROWS_PRODUCT_H_
+#define MODEL_KERNELS_FEW_ROWS_PRODUCT_H_
+
+#include <cstdint>
+
+#include "model/kernels/launch.h"
+
+namespace heatkv::kernels {
+
+// out = f(x W^T + bias), sums in float32.
+struct FewRowsProduct {
+  const void* x = nullptr;        // bf16 [rows, inputs]
+  const void* weights = nullptr;  // bf16 [outputs, inputs]
+  const void* bias = nullptr;     // bf16 [outputs]
+  void* out = nullptr;            // bf16 [rows, outputs]
+  std::int64_t rows = 0;
+  std::int64_t inputs = 0;
+  std::int64_t outputs = 0;
+  bool gelu = false;  // f is GELU with the hyperbolic tangent
+};
+
+// Whether this program and the current device can do it for such weights:
+// compute capability 9.0, and `inputs` and `outputs` that are divided evenly.
+bool CanMultiplyFewRows(std::int64_t inputs, std::int64_t outputs);
+
+// REQUIRES: CanMultiplyFewRows.  Pointers are aligned to 16 bytes.
+void Launch(const FewRowsProduct& work, Stream stream);
+
+}  // namespace heatkv::kernels
+
+#endif  // MODEL_KERNELS_FEW_ROWS_PRODUCT_H_

@@ -1,0 +1,13 @@
+// For programs whose CUDA architectures do not include 9.0.
+
+#include "model/kernels/few_rows_product.h"
+
+namespace heatkv::kernels {
+
+bool CanMultiplyFewRows(std::int64_t, std::int64_t) { return false; }
+
+void Launch(const FewRowsProduct&, Stream) {
+  throw CudaError("this program has no products of few rows for Hopper GPUs");
+}
+
+}  // namespace heatkv::kernels
