@@ -12,7 +12,9 @@
 // be a third image.
 //
 // The result is that of the whole image but for rounding; the price is reading
-// the input twice and two rows a band too many.
+// the input twice and two rows a band too many, in time and, for what the first
+// convolution makes, in memory: bands of only a few rows take more than wider
+// ones.
 
 #ifndef MODEL_VAE_RESIDUAL_BLOCK_H_
 #define MODEL_VAE_RESIDUAL_BLOCK_H_
