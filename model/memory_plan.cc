@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "model/text/token_buckets.h"
+#include "model/vae/row_bands.h"
 
 namespace heatkv::model {
 namespace {
@@ -149,6 +150,60 @@ int64_t CanvasBytes(const ModelSpec& spec) {
   return 3 * LargestImageCells(spec) * spec.transformer.bits * kFloat;
 }
 
+// Of the VAE.  Channels are multiples of base_channels, and so are the numbers
+// of values that follow from them.
+struct LevelSize {
+  int64_t pixels = 0;
+  int64_t width = 0;
+  int64_t inputs = 0;
+  int64_t outputs = 0;
+  int64_t coarse = 0;  // values of the coarser level; 0: there is none
+};
+
+int64_t DoublingValues(const LevelSize& level, bool is_on_gpu) {
+  if (level.coarse == 0) return 0;
+  // The doubled image with a quarter of it, or with what the convolution makes
+  // of it.
+  return level.coarse + level.pixels * level.inputs * (is_on_gpu ? 5 : 8) / 4;
+}
+
+int64_t ValuesWhole(const LevelSize& level, bool is_on_gpu) {
+  // A residual block holds its input and two images of its outputs, or three of
+  // the latter; the CPU overwrites none.
+  const int64_t of_block =
+      is_on_gpu ? std::max(level.inputs + 2 * level.outputs, 3 * level.outputs)
+                : 2 * level.inputs + 3 * level.outputs;
+  return std::max(DoublingValues(level, is_on_gpu), level.pixels * of_block);
+}
+
+// In bands of `most_pixels` (vae/residual_block.h).
+int64_t ValuesInBands(const LevelSize& level, int64_t most_pixels,
+                      bool is_on_gpu) {
+  const int64_t height = level.pixels / level.width;
+  const std::vector<RowBand> bands = RowBands(height, level.width, most_pixels);
+  const int64_t rows = bands.front().rows();
+  const int64_t image = level.pixels * level.outputs;
+  const int64_t band = std::min(rows + 2, height) * level.width * level.outputs;
+  // What the first convolution makes, with all halos; and sums of it
+  // (cuda/image_calls.cc).
+  const int64_t halos = 2 * (static_cast<int64_t>(bands.size()) - 1);
+  const int64_t hidden =
+      image + halos * level.width * level.outputs + image / 64;
+  // Beside it the input or result, and a band that a convolution makes, which
+  // may have a work space of that size.
+  const int64_t same = image + hidden + 2 * band;
+  if (level.inputs == level.outputs) {
+    return std::max(DoublingValues(level, is_on_gpu), same);
+  }
+  // Beside it a band of the input, of whole doubles and with what these see: on
+  // a GPU with a quarter of it, or else with what it is made of; and then with
+  // what the shortcut and the second convolution make.
+  const int64_t input = (rows + 8) * level.width * level.inputs;
+  const int64_t changing = level.coarse + hidden + input +
+                           std::max(is_on_gpu ? input / 4 : input, 2 * band);
+  return std::max(changing, same);
+}
+
 // Pooled text and its modulations.
 int64_t CondensedBytes(const TransformerSpec& spec) {
   const int64_t w = spec.width;
@@ -265,50 +320,27 @@ int64_t DecodingBytes(const VaeSpec& spec, const cache::Grid& cells, int tile,
                       bool is_on_gpu) {
   const int64_t most_pixels = int64_t{tile} * tile;
   const int levels = static_cast<int>(spec.channel_multipliers.size());
-  int64_t pixels = cells.tokens();
-  int64_t width = cells.width;
-  int64_t inputs = spec.channel_multipliers.back();
-  int64_t most = 0;  // pixels times multiples of base_channels
+  LevelSize size = {.pixels = cells.tokens(),
+                    .width = cells.width,
+                    .inputs = spec.channel_multipliers.back()};
+  int64_t most = 0;
   for (int level = levels - 1; level >= 0; --level) {
-    const int64_t coarse = pixels * inputs;
-    const bool doubles = level < levels - 1;
-    if (doubles) {
-      pixels *= 4;
-      width *= 2;
+    size.outputs = spec.channel_multipliers[level];
+    if (level < levels - 1) {
+      size.coarse = size.pixels * size.inputs;
+      size.pixels *= 4;
+      size.width *= 2;
     }
-    const int64_t outputs = spec.channel_multipliers[level];
-    if (tile > 0 && pixels > most_pixels) {
-      // Of a band and its halo there is the input and what a convolution makes
-      // of it, which may have a work space of that size.
-      const int64_t band = std::max(most_pixels, width) + 2 * width;
-      int64_t all = 2 * pixels * outputs + band * (inputs + 2 * outputs);
-      if (outputs != inputs) {
-        // The input, or what it is made of; and sums (cuda/image_calls.cc).
-        all += doubles ? coarse : pixels * inputs;
-        all += pixels * inputs / 32;
-      } else if (doubles) {
-        all = std::max(all, coarse + pixels * inputs * (is_on_gpu ? 5 : 8) / 4);
-      }
-      most = std::max(most, all);
-    } else {
-      if (doubles) {
-        // The doubled image with a quarter of it, or with what the convolution
-        // makes of it.
-        most =
-            std::max(most, coarse + pixels * inputs * (is_on_gpu ? 5 : 8) / 4);
-      }
-      // A residual block holds its input and two images of its outputs, or
-      // three of the latter; the CPU overwrites none.
-      const int64_t of_block = is_on_gpu
-                                   ? std::max(inputs + 2 * outputs, 3 * outputs)
-                                   : 2 * inputs + 3 * outputs;
-      most = std::max(most, pixels * of_block);
-    }
-    inputs = outputs;
+    const bool is_in_bands = tile > 0 && size.pixels > most_pixels;
+    most =
+        std::max(most, is_in_bands ? ValuesInBands(size, most_pixels, is_on_gpu)
+                                   : ValuesWhole(size, is_on_gpu));
+    size.inputs = size.outputs;
   }
   const int64_t scale = spec.base_channels * MatrixBytes(is_on_gpu);
-  const int64_t picture = pixels * 3 * (kFloat + kFloat + kFloat + 1);
-  return std::max(most * scale, 2 * pixels * inputs * scale + picture);
+  const int64_t picture = size.pixels * 3 * (kFloat + kFloat + kFloat + 1);
+  return std::max(most * scale,
+                  2 * size.pixels * size.inputs * scale + picture);
 }
 
 std::vector<MemoryAccount> PlanMemory(const ModelSpec& spec,

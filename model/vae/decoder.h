@@ -3,7 +3,9 @@
 // residual blocks, then nearest doubling and a convolution, coarse to fine.
 //
 // Whole, a decoding holds several images of the finest levels at once.  In
-// bands of rows (residual_block.h) it holds two.
+// bands of rows (residual_block.h) it holds two and a band or two of its
+// convolutions, whatever the coarser level has left; memory_plan.h says in
+// bytes how much.
 //
 // Immutable after loading.  Used by one thread.
 

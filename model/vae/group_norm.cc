@@ -20,15 +20,16 @@ constexpr double kEpsilon = 1e-6;
 
 }  // namespace
 
-void GroupSums::Add(const at::Tensor& rows) {
+void GroupSums::Add(const at::Tensor& rows, const at::Tensor& input_bias) {
   const std::int64_t pixels = rows.size(2) * rows.size(3);
   pixels_ += pixels;
 #if HEATKV_CUDA
   if (rows.is_cuda()) {
-    sums_.push_back(CudaChannelSums(rows, /*input_bias=*/{}));
+    sums_.push_back(CudaChannelSums(rows, input_bias));
     return;
   }
 #endif
+  HEATKV_CHECK(!input_bias.defined());
   const std::int64_t size = rows.size(1) / kGroups;
   const auto [variance, mean] = at::var_mean(
       rows.view({kGroups, size, rows.size(2), rows.size(3)}), {1, 2, 3},
@@ -86,16 +87,17 @@ at::Tensor GroupNorm::Consume(at::Tensor x,
   return (*this)(x);
 }
 
-at::Tensor GroupNorm::Rows(const at::Tensor& rows, const at::Tensor& statistics,
-                           bool may_write) const {
+at::Tensor GroupNorm::Rows(const at::Tensor& rows, const at::Tensor& input_bias,
+                           const at::Tensor& statistics, bool may_write) const {
   at::Tensor out =
       may_write ? rows : at::empty_like(rows, at::MemoryFormat::ChannelsLast);
 #if HEATKV_CUDA
   if (rows.is_cuda()) {
-    CudaNormaliseSwish(rows, /*input_bias=*/{}, weight, bias, statistics, out);
+    CudaNormaliseSwish(rows, input_bias, weight, bias, statistics, out);
     return out;
   }
 #endif
+  HEATKV_CHECK(!input_bias.defined());
   const auto by_channel = [&](int column) {
     return statistics.select(1, column).repeat_interleave(rows.size(1) /
                                                           kGroups);

@@ -19,8 +19,9 @@ namespace heatkv::model {
 // Adds up an image band by band.
 class GroupSums {
  public:
-  // rows [1, channels, rows, width].
-  void Add(const at::Tensor& rows);
+  // rows [1, channels, rows, width] + input_bias, which is as
+  // Convolution::deferred_bias has it.
+  void Add(const at::Tensor& rows, const at::Tensor& input_bias);
 
   // float32 [groups, 2]: mean and inverse deviation of each group.
   at::Tensor Statistics() const;
@@ -42,14 +43,13 @@ struct GroupNorm {
   // swish(norm(x)).
   at::Tensor operator()(const at::Tensor& x) const;
 
-  // The same of x + input_bias, where x is used up; input_bias as
-  // Convolution::deferred_bias has it.
+  // The same of x + input_bias, where x is used up.
   at::Tensor Consume(at::Tensor x, const at::Tensor& input_bias) const;
 
-  // The same of some rows of an image with these statistics.  With `may_write`
-  // the rows are used up.
-  at::Tensor Rows(const at::Tensor& rows, const at::Tensor& statistics,
-                  bool may_write) const;
+  // The same of rows + input_bias, some rows of an image with these statistics.
+  // With `may_write` the result takes their place.
+  at::Tensor Rows(const at::Tensor& rows, const at::Tensor& input_bias,
+                  const at::Tensor& statistics, bool may_write) const;
 };
 
 }  // namespace heatkv::model

@@ -2,8 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include <cstddef>
 #include <utility>
-#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
@@ -15,10 +15,23 @@ at::Tensor RowsOf(const at::Tensor& image, RowBand band) {
   return image.narrow(2, band.first, band.rows());
 }
 
-at::Tensor NewImage(std::int64_t channels, std::int64_t height,
-                    std::int64_t width, const at::TensorOptions& options) {
-  return at::empty({1, channels, height, width}, options,
-                   at::MemoryFormat::ChannelsLast);
+at::Tensor StatisticsOf(const std::function<at::Tensor(RowBand)>& image,
+                        const std::vector<RowBand>& bands) {
+  GroupSums sums;
+  for (const RowBand band : bands) sums.Add(image(band), /*input_bias=*/{});
+  return sums.Statistics();
+}
+
+// Puts into each band's halo what its neighbours have there, instead of what a
+// convolution at the edge of a band made of it.
+void FillHalos(const std::vector<at::Tensor>& bands) {
+  for (std::size_t i = 1; i < bands.size(); ++i) {
+    const at::Tensor& above = bands[i - 1];
+    const at::Tensor& below = bands[i];
+    const std::int64_t end = above.size(2);
+    RowsOf(above, {end - 1, end}).copy_(RowsOf(below, {1, 2}));
+    RowsOf(below, {0, 1}).copy_(RowsOf(above, {end - 2, end - 1}));
+  }
 }
 
 }  // namespace
@@ -69,55 +82,69 @@ at::Tensor ResidualBlock::operator()(at::Tensor x) const {
 
 at::Tensor ResidualBlock::InBands(at::Tensor x,
                                   std::int64_t most_pixels) const {
+  HEATKV_CHECK(!changes_channels());
+  const std::int64_t height = x.size(2);
+  const std::vector<RowBand> bands = RowBands(height, x.size(3), most_pixels);
   GroupSums sums;
-  sums.Add(x);
-  const at::Tensor kept = shortcut_.has_value() ? shortcut_->Deferred(x) : x;
-  return AddTo(
-      kept, [x = std::move(x)](RowBand band) { return RowsOf(x, band); },
-      sums.Statistics(), /*may_write=*/false, most_pixels);
+  sums.Add(x, /*input_bias=*/{});
+  std::vector<at::Tensor> hidden =
+      Hidden([&x](RowBand band) { return RowsOf(x, band); }, height,
+             sums.Statistics(), /*may_write=*/false, bands);
+  const at::Tensor bias = deferred_bias();
+  for (std::size_t i = 0; i < bands.size(); ++i) {
+    at::Tensor result = RowsOf(x, bands[i]);
+    model::AddTo(result, bias,
+                 conv2_.DeferredBand(hidden[i], bands[i], height));
+    hidden[i].reset();
+  }
+  return x;
 }
 
 at::Tensor ResidualBlock::InBands(ImageInBands x,
                                   std::int64_t most_pixels) const {
-  HEATKV_CHECK(shortcut_.has_value());
-  GroupSums sums;
-  at::Tensor kept;
-  for (const RowBand band : RowBands(x.height, x.width, most_pixels)) {
-    const at::Tensor rows = x.make(band);
-    sums.Add(rows);
-    if (!kept.defined()) {
-      kept = NewImage(shortcut_->weight.size(0), x.height, x.width,
-                      rows.options());
-    }
-    RowsOf(kept, band).copy_(shortcut_->Deferred(rows));
+  HEATKV_CHECK(changes_channels());
+  const std::vector<RowBand> bands = RowBands(x.height, x.width, most_pixels);
+  // Each becomes a band of the result.
+  std::vector<at::Tensor> pieces = Hidden(
+      x.make, x.height, StatisticsOf(x.make, bands), /*may_write=*/true, bands);
+  const at::Tensor bias = deferred_bias();
+  for (std::size_t i = 0; i < bands.size(); ++i) {
+    at::Tensor result = shortcut_->Deferred(x.make(bands[i]));
+    model::AddTo(result, bias,
+                 conv2_.DeferredBand(pieces[i], bands[i], x.height));
+    pieces[i] = std::move(result);
   }
-  return AddTo(std::move(kept), std::move(x.make), sums.Statistics(),
-               /*may_write=*/true, most_pixels);
+  x.make = nullptr;
+  at::Tensor whole =
+      at::empty({1, pieces[0].size(1), x.height, x.width}, pieces[0].options(),
+                at::MemoryFormat::ChannelsLast);
+  for (std::size_t i = 0; i < bands.size(); ++i) {
+    RowsOf(whole, bands[i]).copy_(pieces[i]);
+  }
+  return whole;
 }
 
-at::Tensor ResidualBlock::AddTo(at::Tensor kept, Rows x,
-                                const at::Tensor& statistics, bool may_write,
-                                std::int64_t most_pixels) const {
-  const std::int64_t height = kept.size(2);
-  const std::vector<RowBand> bands =
-      RowBands(height, kept.size(3), most_pixels);
-  at::Tensor hidden =
-      NewImage(kept.size(1), height, kept.size(3), kept.options());
+std::vector<at::Tensor> ResidualBlock::Hidden(
+    const Rows& x, std::int64_t height, const at::Tensor& statistics,
+    bool may_write, const std::vector<RowBand>& bands) const {
+  const at::Tensor bias = conv1_.deferred_bias();
+  GroupSums sums;
+  std::vector<at::Tensor> hidden;
   for (const RowBand band : bands) {
+    const RowBand read = band.WithHalo(height);
     const at::Tensor normed =
-        norm1_.Rows(x(band.WithHalo(height)), statistics, may_write);
-    RowsOf(hidden, band).copy_(conv1_.DeferredBand(normed, band, height));
+        norm1_.Rows(x(read), /*input_bias=*/{}, statistics, may_write);
+    hidden.push_back(conv1_.Deferred(normed));
+    sums.Add(RowsOf(hidden.back(),
+                    {band.first - read.first, band.last - read.first}),
+             bias);
   }
-  x = nullptr;
-  hidden = norm2_.Consume(std::move(hidden), conv1_.deferred_bias());
-  const at::Tensor bias = deferred_bias();
-  for (const RowBand band : bands) {
-    at::Tensor result = RowsOf(kept, band);
-    model::AddTo(result, bias,
-                 conv2_.DeferredBand(RowsOf(hidden, band.WithHalo(height)),
-                                     band, height));
+  FillHalos(hidden);
+  const at::Tensor hidden_statistics = sums.Statistics();
+  for (const at::Tensor& rows : hidden) {
+    norm2_.Rows(rows, bias, hidden_statistics, /*may_write=*/true);
   }
-  return kept;
+  return hidden;
 }
 
 }  // namespace heatkv::model

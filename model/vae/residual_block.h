@@ -1,11 +1,20 @@
 // The residual block of the VAE's decoder (specification section 6), of a whole
 // image or, for large ones, in bands of rows.
 //
-// In bands, what a block makes between its convolutions is never there for more
-// than a band: three images of the block's outputs shrink to two, and an input
-// that somebody can make band by band is never there at all.  The result is
-// that of the whole image but for rounding; the price is reading the input
-// twice and two rows a band too many.
+// In bands, a block holds two images of its outputs, counting its result: what
+// its first convolution makes, and the input or, where that can be made band by
+// band, the result.  All else is there for a band or two.  The first
+// convolution's result is kept as bands with their halo, which is room that the
+// convolution itself leaves, so that it is normalised where it lies and each
+// band is given back as soon as the second convolution has read it.  An input
+// that is made is made three times: for the sums of the norm, for the first
+// convolution and for the shortcut; keeping the shortcut's result instead would
+// be a third image.
+//
+// The result is that of the whole image but for rounding; the price is reading
+// the input twice and two rows a band too many, in time and, for what the first
+// convolution makes, in memory: bands of only a few rows take more than wider
+// ones.
 
 #ifndef MODEL_VAE_RESIDUAL_BLOCK_H_
 #define MODEL_VAE_RESIDUAL_BLOCK_H_
@@ -16,6 +25,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "model/vae/convolution.h"
 #include "model/vae/group_norm.h"
@@ -44,19 +54,22 @@ class ResidualBlock {
   // x is used up.
   at::Tensor operator()(at::Tensor x) const;
 
-  // The same in bands of at most `most_pixels`.
+  // The same in bands of at most `most_pixels`; x is overwritten.
+  // REQUIRES: !changes_channels().
   at::Tensor InBands(at::Tensor x, std::int64_t most_pixels) const;
   // REQUIRES: changes_channels().
   at::Tensor InBands(ImageInBands x, std::int64_t most_pixels) const;
 
  private:
-  // Makes rows of an image, which may be written to if they are nobody else's.
+  // Makes rows of an image.
   using Rows = std::function<at::Tensor(RowBand)>;
 
-  // `kept` is what the shortcut makes of x; it becomes the result.  `x` is
-  // dropped when it has been read.
-  at::Tensor AddTo(at::Tensor kept, Rows x, const at::Tensor& statistics,
-                   bool may_write, std::int64_t most_pixels) const;
+  // What conv2 reads, `bands` with their halos, of an image x of `height` with
+  // these statistics; with `may_write` the rows that it makes are nobody
+  // else's.
+  std::vector<at::Tensor> Hidden(const Rows& x, std::int64_t height,
+                                 const at::Tensor& statistics, bool may_write,
+                                 const std::vector<RowBand>& bands) const;
   // Of what is added to the shortcut's result.
   at::Tensor deferred_bias() const;
 
