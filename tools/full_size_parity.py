@@ -38,6 +38,7 @@ import shutil
 import subprocess
 import sys
 
+from machine import commit, torch_machine
 from parity_comparison import compare_runs, print_case
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -254,6 +255,8 @@ def parse(arguments):
                         help="run both checkouts at once (Infinity-2B: 70 GB of "
                         "the GPU)")
     parser.add_argument("--json", help="file for all figures")
+    parser.add_argument("--commit", help="written into the file (default: that "
+                        "of this checkout)")
     parsed = parser.parse_args(arguments)
     if parsed.device == "cuda" and parsed.precision == "float32":
         parser.error("ours has no float32 on a GPU")
@@ -262,6 +265,15 @@ def parse(arguments):
     if parsed.heatkv is None and set(parsed.budgets) != {1}:
         parser.error("budgets other than 1 need --heatkv")
     return parsed
+
+
+def report(parity, compared):
+    """Everything that the file says."""
+    arguments = parity.arguments
+    return {**torch_machine(arguments.device, arguments.commit or commit()),
+            "size": arguments.size, "precision": parity.precision,
+            "run": parity.run, "random_weights": arguments.seed,
+            "cases": compared}
 
 
 def main():
@@ -274,10 +286,7 @@ def main():
         compared.append(case)
     if arguments.json:
         with open(arguments.json, "w") as file:
-            json.dump({"size": arguments.size, "device": arguments.device,
-                       "precision": parity.precision, "run": parity.run,
-                       "random_weights": arguments.seed, "cases": compared},
-                      file, indent=1)
+            json.dump(report(parity, compared), file, indent=1)
     if not complete or len(compared) < len(arguments.budgets):
         sys.exit("not all of it could be compared")
 

@@ -199,7 +199,8 @@ do_parity() {
     ${heatkv:+--heatkv "$heatkv"} --parity "$run/heatkv_parity" \
     ${budgets:+--budgets "$budgets"} \
     $([ "${memory:-0}" -gt 78000 ] && echo --at_once) \
-    --device cuda --size 2b --work "$work" --json "$out/parity.json"
+    --device cuda --size 2b --work "$work" --json "$out/parity.json" \
+    --commit "$commit"
 }
 
 stage build do_build

@@ -42,3 +42,30 @@ def machine() -> dict:
         "commit": commit(),
         "date": datetime.date.today().isoformat(),
     }
+
+
+def driver() -> str | None:
+    """Of NVIDIA's GPUs; nothing where there is none."""
+    try:
+        out = subprocess.run(
+            ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"],
+            capture_output=True,
+            text=True,
+        )
+    except FileNotFoundError:
+        return None
+    return out.stdout.splitlines()[0].strip() if out.returncode == 0 else None
+
+
+def torch_machine(device: str, commit: str) -> dict:
+    """Of a measurement with torch on "cpu" or "cuda"."""
+    import torch
+
+    gpu = device != "cpu"
+    version = driver() if gpu else None
+    return {
+        "device": torch.cuda.get_device_name() if gpu else "cpu",
+        **({"driver": version} if version else {}),
+        "torch": torch.__version__,
+        "commit": commit,
+    }

@@ -1,11 +1,14 @@
 """What is asked of the reference and of ours, without running either."""
 import json
 import pathlib
+import sys
+import types
 
 import pytest
 
 import full_size_parity
-from full_size_parity import Parity, parse
+import machine
+from full_size_parity import Parity, parse, report
 
 ARGUMENTS = ["--infinity", "i", "--parity", "p", "--device", "cpu", "--size",
              "tiny"]
@@ -103,6 +106,32 @@ def test_reports_are_read_one_after_the_other(tmp_path, monkeypatch):
     reports = asking.ours([("a", True), ("b", False)])
     assert [report["is"] for report in reports][4:] == [
         "--feed-recorded", "a", "--own-bits", "b"]
+
+
+def test_the_file_says_where_and_of_what_it_was_measured(tmp_path, monkeypatch):
+    torch = types.SimpleNamespace(
+        __version__="2.11.0",
+        cuda=types.SimpleNamespace(get_device_name=lambda: "NVIDIA H200"))
+    monkeypatch.setitem(sys.modules, "torch", torch)
+    monkeypatch.setattr(machine, "driver", lambda: "580.1")
+    said = report(parity(tmp_path, "--commit", "abc"), ["a case"])
+    assert list(said)[:3] == ["device", "torch", "commit"]
+    assert (said["device"], said["torch"], said["commit"]) == (
+        "cpu", "2.11.0", "abc")
+    assert (said["size"], said["precision"], said["cases"]) == (
+        "tiny", "float32", ["a case"])
+    said = report(parity(tmp_path, "--device", "cuda"), [])
+    assert (said["device"], said["driver"]) == ("NVIDIA H200", "580.1")
+    assert said["commit"] == machine.commit()
+
+
+def test_no_driver_is_named_where_none_answers(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert machine.driver() is None
+    program = tmp_path / "nvidia-smi"
+    program.write_text("#!/bin/sh\necho 580.159.04\n")
+    program.chmod(0o755)
+    assert machine.driver() == "580.159.04"
 
 
 def test_what_cannot_be_run_is_refused(tmp_path):

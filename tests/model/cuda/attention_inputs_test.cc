@@ -12,7 +12,6 @@
 
 #include "model/cuda/kernel_calls.h"
 #include "model/kernels/deal_attention.h"
-#include "model/kernels/rotate_scatter.h"
 #include "tests/cache/random_case.h"
 #include "tests/model/cuda/attention_dealing.h"
 
@@ -88,75 +87,6 @@ TEST(DealAttentionTest, ListsAreThoseOfTheHostAndStagingBehindIsZero) {
       const at::Tensor wanted = zero.unsqueeze(1).expand_as(is_zero);
       EXPECT_TRUE(at::equal(is_zero, wanted)) << "round " << round;
       EXPECT_TRUE(at::equal(is_nan, wanted.logical_not())) << "round " << round;
-    }
-  }
-}
-
-// What a query attends to may be loaded with other sequences' keys and values.
-TEST(RotateScatterTest, WhatIsNotFiniteStaysInItsOwnQuery) {
-  if (CudaDevices() == 0) GTEST_SKIP() << "no CUDA device";
-  const c10::InferenceMode inference_mode;
-  for (const int head_width : {8, 32, 64, 96, 128, 256}) {
-    const int rows = 2;
-    const int tokens = 9;
-    const int heads = 3;
-    at::manual_seed(8);
-    at::Tensor product =
-        at::randn({rows, tokens, 3, heads, head_width}, OnGpu(at::kFloat))
-            .to(at::kBFloat16);
-    const at::Tensor clean = product.clone();
-    product[0][4][1][2][head_width - 1] = kNaN;
-    product[1][8][2][0][5] = -std::numeric_limits<float>::infinity();
-    const at::Tensor scale = at::ones({heads}, OnGpu(at::kFloat));
-    const at::Tensor rotations =
-        at::rand({tokens, head_width / 2, 2}, OnGpu(at::kFloat));
-    std::vector<std::int32_t> current;
-    for (int i = 0; i < rows * heads; ++i) current.push_back(i * tokens);
-    const at::Tensor uploaded = Upload(current);
-    struct Result {
-      at::Tensor queries, keys, values;
-    };
-    const auto run = [&](const at::Tensor& from, bool by_token) {
-      Result result;
-      result.queries =
-          at::zeros({rows * tokens * heads * head_width}, from.options());
-      result.keys =
-          at::zeros({rows, heads, tokens, head_width}, from.options());
-      result.values = at::zeros_like(result.keys);
-      kernels::RotateScatter work;
-      work.product = from.const_data_ptr();
-      work.query_scale = scale.const_data_ptr<float>();
-      work.rotations = rotations.const_data_ptr<float>();
-      work.current = uploaded.const_data_ptr<int>();
-      work.queries = result.queries.mutable_data_ptr();
-      work.queries_by_token = by_token;
-      work.keys = result.keys.mutable_data_ptr();
-      work.values = result.values.mutable_data_ptr();
-      work.rows = rows;
-      work.tokens = tokens;
-      work.heads = heads;
-      work.head_width = head_width;
-      kernels::Launch(work, CurrentStream());
-      result.queries =
-          by_token ? result.queries.view({rows, tokens, heads, head_width})
-                         .transpose(1, 2)
-                   : result.queries.view({rows, heads, tokens, head_width});
-      return result;
-    };
-    for (const bool by_token : {false, true}) {
-      Result expected = run(clean, /*by_token=*/false);
-      const Result result = run(product, by_token);
-      for (const at::Tensor& staged : {expected.keys, expected.values}) {
-        staged[0][2][4].zero_();
-        staged[1][0][8].zero_();
-      }
-      EXPECT_TRUE(at::equal(result.keys, expected.keys));
-      EXPECT_TRUE(at::equal(result.values, expected.values));
-      EXPECT_TRUE(result.queries[0][2][4].isnan().all().item<bool>());
-      EXPECT_TRUE(result.queries[1][0][8].isnan().all().item<bool>());
-      expected.queries[0][2][4].zero_();
-      expected.queries[1][0][8].zero_();
-      EXPECT_TRUE(at::equal(result.queries.nan_to_num(0.0), expected.queries));
     }
   }
 }

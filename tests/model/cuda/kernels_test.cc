@@ -5,13 +5,9 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <cstdint>
-#include <vector>
 
 #include "model/cuda/kernel_calls.h"
-#include "model/infinity/rope2d.h"
 #include "model/kernels/residual_norm.h"
-#include "model/kernels/rotate_scatter.h"
 #include "tests/model/cuda/kernel_inputs.h"
 
 namespace heatkv::model {
@@ -72,69 +68,6 @@ TEST_P(KernelsTest, ResidualNormAddsNormalisesAndModulates) {
 
 INSTANTIATE_TEST_SUITE_P(Widths, KernelsTest,
                          testing::Values(64, 320, 2048, 3584));
-
-using HeadWidthTest = KernelsTest;
-
-TEST_P(HeadWidthTest, RotateScatterNormalisesTurnsAndStages) {
-  const int head_width = GetParam();
-  const int rows = 2;
-  const int heads = 5;
-  const cache::Grid grid{3, 7};
-  const int tokens = static_cast<int>(grid.tokens());
-  const at::Tensor product =
-      Random({rows, tokens, 3, heads, head_width}, at::kBFloat16);
-  const at::Tensor scale = Random({heads}).abs() + 1;
-  const at::Tensor rotations =
-      RopeRotations(grid, {9, 14}, head_width, at::kCPU);
-  const at::Tensor turns =
-      at::view_as_real(rotations).contiguous().to(at::kCUDA);
-  std::vector<std::int32_t> current;
-  for (int i = 0; i < rows * heads; ++i)
-    current.push_back(i * (tokens + i) + 2);
-  const at::Tensor uploaded = Upload(current);
-  const auto options = product.options();
-  at::Tensor queries =
-      at::full({rows, heads, tokens, head_width}, NAN, options);
-  at::Tensor keys =
-      at::full({current.back() + tokens + 3, head_width}, 7.0, options);
-  at::Tensor values = keys.clone();
-  kernels::RotateScatter work;
-  work.product = product.const_data_ptr();
-  work.query_scale = scale.const_data_ptr<float>();
-  work.rotations = turns.const_data_ptr<float>();
-  work.current = uploaded.const_data_ptr<int>();
-  work.queries = queries.mutable_data_ptr();
-  work.keys = keys.mutable_data_ptr();
-  work.values = values.mutable_data_ptr();
-  work.rows = rows;
-  work.tokens = tokens;
-  work.heads = heads;
-  work.head_width = head_width;
-  kernels::Launch(work, CurrentStream());
-
-  const at::Tensor all = product.cpu().to(at::kFloat).permute({2, 0, 3, 1, 4});
-  const auto unit = [](const at::Tensor& x) {
-    return x / x.norm(2, {-1}, /*keepdim=*/true).clamp_min(1e-12);
-  };
-  const at::Tensor q =
-      Rotate(unit(all[0]) * scale.cpu().view({1, heads, 1, 1}), rotations);
-  const at::Tensor k = Rotate(unit(all[1]), rotations);
-  EXPECT_LT(RelativeError(queries, q), 3e-3);
-  for (int row = 0; row < rows; ++row) {
-    for (int head = 0; head < heads; ++head) {
-      const int first = current[row * heads + head];
-      EXPECT_LT(RelativeError(keys.narrow(0, first, tokens), k[row][head]),
-                3e-3);
-      EXPECT_EQ(
-          RelativeError(values.narrow(0, first, tokens), all[2][row][head]), 0);
-      // What lies before the current scale was left alone.
-      EXPECT_TRUE(keys[first - 1].eq(7).all().item<bool>());
-    }
-  }
-}
-
-INSTANTIATE_TEST_SUITE_P(Widths, HeadWidthTest,
-                         testing::Values(8, 16, 32, 64, 96, 128, 256));
 
 using ChannelsTest = KernelsTest;
 
