@@ -1,6 +1,3 @@
-// Shapes of 72 rows, too.
-#define CUTE_SM90_EXTENDED_MMA_SHAPES_ENABLED
-
 #include <cooperative_groups.h>
 #include <cuda.h>
 #include <cuda_bf16.h>
@@ -13,7 +10,6 @@
 #include <cute/arch/copy_sm90_desc.hpp>
 #include <cute/arch/copy_sm90_tma.hpp>
 #include <cute/arch/mma_sm90_gmma.hpp>
-#include <cute/arch/mma_sm90_gmma_ext.hpp>
 #include <string>
 #include <utility>
 
@@ -54,7 +50,6 @@ template <int kRows> struct MatrixUnit;
 template <> struct MatrixUnit<8> { using Type = cute::SM90::GMMA::MMA_64x8x16_F32BF16BF16_SS<Major::K, Major::K>; };
 template <> struct MatrixUnit<32> { using Type = cute::SM90::GMMA::MMA_64x32x16_F32BF16BF16_SS<Major::K, Major::K>; };
 template <> struct MatrixUnit<64> { using Type = cute::SM90::GMMA::MMA_64x64x16_F32BF16BF16_SS<Major::K, Major::K>; };
-template <> struct MatrixUnit<72> { using Type = cute::SM90::GMMA::MMA_64x72x16_F32BF16BF16_SS<Major::K, Major::K>; };
 template <> struct MatrixUnit<96> { using Type = cute::SM90::GMMA::MMA_64x96x16_F32BF16BF16_SS<Major::K, Major::K>; };
 template <> struct MatrixUnit<128> { using Type = cute::SM90::GMMA::MMA_64x128x16_F32BF16BF16_SS<Major::K, Major::K>; };
 // clang-format on
@@ -396,8 +391,6 @@ void Launch(const FewRowsProduct& work, Stream stream) {
     LaunchWith<32>(work, stream);
   } else if (rows <= 64) {
     LaunchWith<64>(work, stream);
-  } else if (rows <= 72) {
-    LaunchWith<72>(work, stream);
   } else if (rows <= 96) {
     LaunchWith<96>(work, stream);
   } else {
