@@ -109,7 +109,8 @@ int64_t RecordingBytes(const ModelSpec& spec) {
         const int64_t logits =
             rows * 2 * spec.transformer.bits_per_token() * kFloat;
         bytes += kernels + logits;
-        // Of an image alone, too; its head's product has the group's shape.
+        // Of an image alone, too, on a GPU that has products of few rows; its
+        // head's product has the group's shape.
         const int64_t own_rows = branches * grid.tokens();
         if (own_rows <= kFewRows && own_rows < rows) bytes += kernels + logits;
       }

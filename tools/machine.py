@@ -54,7 +54,8 @@ def driver() -> str | None:
         )
     except FileNotFoundError:
         return None
-    return out.stdout.splitlines()[0].strip() if out.returncode == 0 else None
+    lines = out.stdout.split()
+    return lines[0] if out.returncode == 0 and lines else None
 
 
 def torch_machine(device: str, commit: str) -> dict:

@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <csignal>
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
@@ -34,7 +35,7 @@ absl::Status NoChild(const char* what) {
   sigset_t none;
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, nullptr);
-  const int empty = open("/dev/null", O_RDONLY);
+  const int empty = open("/dev/null", O_RDONLY | O_CLOEXEC);
   if (empty >= 0 && dup2(empty, STDIN_FILENO) >= 0 &&
       dup2(output, STDOUT_FILENO) >= 0 && dup2(output, STDERR_FILENO) >= 0) {
     execv(arguments[0], arguments);
@@ -66,6 +67,8 @@ absl::StatusOr<std::unique_ptr<ChildProcess>> ChildProcess::Start(
   for (std::string& word : words) argv.push_back(word.data());
   argv.push_back(nullptr);
 
+  // If we were started so that nobody waits for children, we could not either.
+  std::signal(SIGCHLD, SIG_DFL);
   const int file =
       open(output.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
   if (file < 0) return NoChild(output.c_str());

@@ -10,17 +10,17 @@
 namespace heatkv::client {
 namespace {
 
-// Tells the thread that it is no longer needed.
+// Tells the thread to look whether it is still needed.
 constexpr int kEnough = SIGUSR1;
 
 sigset_t EndingSignals() {
   sigset_t set;
   sigemptyset(&set);
-  sigaddset(&set, SIGINT);
-  sigaddset(&set, SIGTERM);
-  struct sigaction hangup = {};
-  sigaction(SIGHUP, nullptr, &hangup);
-  if (hangup.sa_handler != SIG_IGN) sigaddset(&set, SIGHUP);
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
+    struct sigaction action = {};
+    sigaction(signal, nullptr, &action);
+    if (action.sa_handler != SIG_IGN) sigaddset(&set, signal);
+  }
   sigaddset(&set, kEnough);
   return set;
 }
@@ -40,15 +40,19 @@ void EndBy(int signal) {
 Interruption::Interruption(std::function<void()> before_end) {
   const sigset_t set = EndingSignals();
   HEATKV_CHECK_EQ(pthread_sigmask(SIG_BLOCK, &set, &before_), 0);
-  thread_ = std::thread([set, before_end = std::move(before_end)] {
-    int signal = 0;
-    if (sigwait(&set, &signal) != 0 || signal == kEnough) return;
+  thread_ = std::thread([this, set, before_end = std::move(before_end)] {
+    int signal = kEnough;
+    while (signal == kEnough) {  // which anybody may send
+      HEATKV_CHECK_EQ(sigwait(&set, &signal), 0);
+      if (is_over_) return;
+    }
     before_end();
     EndBy(signal);
   });
 }
 
 Interruption::~Interruption() {
+  is_over_ = true;
   pthread_kill(thread_.native_handle(), kEnough);
   thread_.join();
   pthread_sigmask(SIG_SETMASK, &before_, nullptr);

@@ -2,8 +2,8 @@
 //
 // While an Interruption lives, those signals are kept back in the thread that
 // made it and in all that it starts, and a thread of its own takes them: it
-// calls `before_end`, then ends the process as the signal would have.  SIGHUP
-// is left alone if it is ignored (nohup).
+// calls `before_end`, then ends the process as the signal would have.  Those
+// that are ignored (nohup, a shell's background) are left alone.
 //
 // Thread safety: made and destroyed by one thread, of which the other threads
 // were born later.
@@ -11,6 +11,7 @@
 #ifndef CLIENT_BENCH_INTERRUPTION_H_
 #define CLIENT_BENCH_INTERRUPTION_H_
 
+#include <atomic>
 #include <csignal>
 #include <functional>
 #include <thread>
@@ -27,6 +28,7 @@ class Interruption {
 
  private:
   sigset_t before_;  // the mask as it was
+  std::atomic<bool> is_over_ = false;
   std::thread thread_;
 };
 

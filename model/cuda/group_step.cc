@@ -30,12 +30,9 @@ struct Slots {
   std::vector<const TextCondition*> texts;    // of all rows
 };
 
-// Enqueues the members' inputs.
+// Enqueues the members' inputs, for `count` slots.
 Slots Gather(std::span<const GroupMember> members, int count) {
-  HEATKV_CHECK(!members.empty());
-  HEATKV_CHECK_LE(members.size(), count);
   const ImageInFlight& first = *members[0].image;
-  HEATKV_CHECK_LT(first.next_scale(), first.num_scales());
   Slots slots;
   for (int slot = 0; slot < count; ++slot) {
     const bool has_image = slot < static_cast<int>(members.size());
@@ -89,8 +86,11 @@ const at::Tensor& GroupStep::Rotations(const cache::Grid& grid,
 
 at::Tensor GroupStep::Logits(std::span<const GroupMember> members, int capacity,
                              KeyValueArena& arena) {
+  HEATKV_CHECK(!members.empty());
+  HEATKV_CHECK_LE(members.size(), capacity);
   const ImageInFlight& first = *members[0].image;
   const int scale = first.next_scale();
+  HEATKV_CHECK_LT(scale, first.num_scales());
   const cache::Grid& grid = first.options().grids[scale];
   const cache::Grid& rope_grid = first.options().rope_grid;
   const int branches = first.branches();

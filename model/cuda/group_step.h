@@ -56,7 +56,8 @@ class GroupStep {
       : transformer_(transformer) {}
 
   // Steps of at most this many rows are recorded when they first come and then
-  // replayed.  0: none.
+  // replayed.  0: none.  An image alone has its bytes of company where both
+  // shapes of its step are recorded or neither is.
   void set_recorded_rows(std::int64_t rows) { recorded_rows_ = rows; }
 
   // Before the first step.  REQUIRES: it runs here (staged_attention.h).

@@ -13,6 +13,7 @@
 #include <string>
 #include <utility>
 
+#include "model/kernels/cuda_calls.cuh"
 #include "model/kernels/early_launch.cuh"
 #include "model/kernels/few_rows_product.h"
 
@@ -72,9 +73,11 @@ __device__ std::uint64_t TileDescriptor(std::uint32_t address) {
          (std::uint64_t{1} << 16) | ((address & 0x3ffff) >> 4);
 }
 
+// x (1 + tanh y) / 2, without a difference of nearly equal numbers.
 __device__ float Gelu(float x) {
   constexpr float kRoot = 0.7978845608028654f;  // sqrt(2 / pi)
-  return 0.5f * x * (1 + tanhf(kRoot * (x + 0.044715f * x * x * x)));
+  const float y = kRoot * (x + 0.044715f * x * x * x);
+  return x / (1 + expf(-2 * y));
 }
 
 struct Arguments {
@@ -153,6 +156,7 @@ __device__ void FetchLines(const CUtensorMap& x_map,
 template <int kRows>
 __device__ void MultiplyLines(int lines, const Ring<kRows>& ring,
                               float (&sums)[kRows / 2]) {
+  for (float& sum : sums) cute::warpgroup_fence_operand(sum);
   for (int line = 0; line < lines; ++line) {
     FullBarrier::wait(&ring.full[ring.Stage(line)], ring.Phase(line));
     const std::uint32_t weights =
@@ -173,6 +177,7 @@ __device__ void MultiplyLines(int lines, const Ring<kRows>& ring,
     }
   }
   cute::warpgroup_wait<0>();
+  for (float& sum : sums) cute::warpgroup_fence_operand(sum);
 }
 
 // Writes the sums as [row][output], kSumPitch apart.
@@ -254,7 +259,7 @@ __device__ void AddParts(float* partial, const Arguments& work,
 
 // A cluster has the kParts parts of a tile of outputs.
 template <int kRows, int kParts>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 2)
     FewRowsKernel(const __grid_constant__ CUtensorMap x_map,
                   const __grid_constant__ CUtensorMap weight_map,
                   const Arguments work) {
@@ -305,11 +310,6 @@ __global__ void __launch_bounds__(kThreads)
     AddParts<kRows, kParts>(partial, work, place);
     cluster.sync();  // the others have read what is here
   }
-}
-
-void Check(cudaError_t error, const char* what) {
-  if (error == cudaSuccess) return;
-  throw CudaError(std::string(what) + ": " + cudaGetErrorString(error));
 }
 
 decltype(&cuTensorMapEncodeTiled) Encoder() {
@@ -400,7 +400,9 @@ void LaunchParts(const FewRowsProduct& work, Stream stream) {
       cudaLaunchKernelEx(
           &config, kernel, MapOf(work.x, work.rows, work.inputs, kRows),
           MapOf(work.weights, work.outputs, work.inputs, kOutputs), arguments),
-      "product of few rows");
+      "product of " + std::to_string(work.rows) + " rows, " +
+          std::to_string(work.inputs) + " inputs and " +
+          std::to_string(work.outputs) + " outputs");
 }
 
 template <int kRows>
@@ -416,21 +418,10 @@ void LaunchWith(const FewRowsProduct& work, Stream stream) {
   }
 }
 
-int Attribute(cudaDeviceAttr attribute) {
-  int device = 0;
-  int value = 0;
-  Check(cudaGetDevice(&device), "asking for the device");
-  Check(cudaDeviceGetAttribute(&value, attribute, device),
-        "asking for the device's attributes");
-  return value;
-}
-
 }  // namespace
 
 bool CanMultiplyFewRows(std::int64_t inputs, std::int64_t outputs) {
-  return inputs % kLine == 0 && outputs % kOutputs == 0 &&
-         Attribute(cudaDevAttrComputeCapabilityMajor) == 9 &&
-         Attribute(cudaDevAttrComputeCapabilityMinor) == 0;
+  return inputs % kLine == 0 && outputs % kOutputs == 0 && IsHopper();
 }
 
 void Launch(const FewRowsProduct& work, Stream stream) {

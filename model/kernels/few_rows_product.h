@@ -39,7 +39,9 @@ struct FewRowsProduct {
 // compute capability 9.0, and `inputs` and `outputs` that are divided evenly.
 bool CanMultiplyFewRows(std::int64_t inputs, std::int64_t outputs);
 
-// REQUIRES: CanMultiplyFewRows.  Pointers are aligned to 16 bytes.
+// REQUIRES: CanMultiplyFewRows; rows > 0.  Pointers are aligned to 16 bytes.
+// The weights are read before the kernel in front of this one has ended: they
+// must be older.
 void Launch(const FewRowsProduct& work, Stream stream);
 
 }  // namespace heatkv::kernels

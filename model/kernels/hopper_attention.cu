@@ -16,6 +16,7 @@
 #include <flashinfer/attention/hopper/prefill_sm90.cuh>
 #include <flashinfer/attention/hopper/variants.cuh>
 
+#include "model/kernels/cuda_calls.cuh"
 #include "model/kernels/hopper_attention.h"
 
 namespace heatkv::kernels {
@@ -32,26 +33,14 @@ constexpr auto kTiles =
 static_assert(std::get<0>(kTiles) == kQueryTile);
 static_assert(std::get<1>(kTiles) == kKeyTile);
 
-int Attribute(cudaDeviceAttr attribute) {
-  int device = 0;
-  int value = 0;
-  if (cudaGetDevice(&device) != cudaSuccess ||
-      cudaDeviceGetAttribute(&value, attribute, device) != cudaSuccess) {
-    CheckLaunch("asking for the device's attributes");
-  }
-  return value;
-}
-
 }  // namespace
 
 bool CanRunHopperAttention(int head_width) {
-  return head_width == kHopperHeadWidth &&
-         Attribute(cudaDevAttrComputeCapabilityMajor) == 9 &&
-         Attribute(cudaDevAttrComputeCapabilityMinor) == 0 &&
+  return head_width == kHopperHeadWidth && IsHopper() &&
          HopperBlocks() <= kMostAttentionBlocks;
 }
 
-int HopperBlocks() { return Attribute(cudaDevAttrMultiProcessorCount); }
+int HopperBlocks() { return Multiprocessors(); }
 
 void Launch(const HopperAttention& work, Stream stream) {
   const AttentionShape& shape = work.shape;

@@ -1,15 +1,11 @@
 #include <cuda_runtime.h>
 
+#include "model/kernels/cuda_calls.cuh"
 #include "model/kernels/early_launch.cuh"
 #include "model/kernels/launch.h"
 
 namespace heatkv::kernels {
 namespace {
-
-void Check(cudaError_t error, const char* what) {
-  if (error == cudaSuccess) return;
-  throw CudaError(std::string(what) + ": " + cudaGetErrorString(error));
-}
 
 std::string Version(int version) {
   return std::to_string(version / 1000) + "." +
@@ -27,12 +23,7 @@ bool HasWait(const void* kernel) {
 }
 
 int Multiprocessors() {
-  int device = 0;
-  int count = 0;
-  Check(cudaGetDevice(&device), "asking for the device");
-  Check(cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, device),
-        "asking for the device's multiprocessors");
-  return count;
+  return DeviceAttribute(cudaDevAttrMultiProcessorCount);
 }
 
 DeviceMemory CurrentDeviceMemory() {

@@ -6,8 +6,11 @@ namespace heatkv::kernels {
 
 bool CanMultiplyFewRows(std::int64_t, std::int64_t) { return false; }
 
-void Launch(const FewRowsProduct&, Stream) {
-  throw CudaError("this program has no products of few rows for Hopper GPUs");
+void Launch(const FewRowsProduct& work, Stream) {
+  throw CudaError(
+      "this program has no products of few rows for Hopper GPUs, "
+      "asked for one of " +
+      std::to_string(work.rows) + " rows");
 }
 
 }  // namespace heatkv::kernels

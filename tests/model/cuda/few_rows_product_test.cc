@@ -90,25 +90,11 @@ TEST_P(FewRowsProductTest, NothingBehindTheRowsIsWrittenOrRead) {
     work.rows = rows;
     work.inputs = inputs;
     work.outputs = outputs;
+    work.gelu = gelu;
     kernels::Launch(work, CurrentStream());
     EXPECT_TRUE(out.narrow(0, 0, rows).isfinite().all().item<bool>());
     EXPECT_TRUE(out.narrow(0, rows, 60).eq(7).all().item<bool>());
   }
-}
-
-TEST_P(FewRowsProductTest, ChainsSeeWhatTheOneBeforeWrote) {
-  const auto [inputs, outputs, gelu] = GetParam();
-  if (inputs != outputs) GTEST_SKIP() << "its result is no input of its own";
-  // Each product may start while the one before it still runs.
-  at::Tensor x = Random({40, inputs}, at::kBFloat16);
-  at::Tensor waited = x;
-  linear_.weight /= std::sqrt(1.0 * inputs);
-  for (int i = 0; i < 60; ++i) x = Product(x);
-  for (int i = 0; i < 60; ++i) {
-    waited = Product(waited);
-    at::zeros({1}, x.options()).item();
-  }
-  EXPECT_TRUE(at::equal(x, waited));
 }
 
 // One, two and four parts of the inputs, Infinity-2B's and 8B's.
@@ -117,7 +103,49 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(Shape{64, 64, false}, Shape{192, 320, true},
                     Shape{2048, 6144, false}, Shape{2048, 2048, false},
                     Shape{2048, 8192, true}, Shape{8192, 2048, false},
-                    Shape{3584, 3584, false}, Shape{3584, 14336, true}));
+                    Shape{3584, 3584, false}, Shape{3584, 14336, true},
+                    Shape{14336, 3584, false}));
+
+using SquareProductTest = FewRowsProductTest;
+
+TEST_P(SquareProductTest, ChainsSeeWhatTheOneBeforeWrote) {
+  const std::int64_t inputs = std::get<0>(GetParam());
+  linear_.weight /= std::sqrt(1.0 * inputs);
+  // Each product may start while the one before it still runs.
+  at::Tensor x = Random({40, inputs}, at::kBFloat16);
+  const auto wait = [&] { at::zeros({1}, x.options()).item(); };
+  at::Tensor waited = x;
+  wait();  // weights are older than the kernel in front
+  for (int i = 0; i < 60; ++i) x = Product(x);
+  for (int i = 0; i < 60; ++i) {
+    waited = Product(waited);
+    wait();
+  }
+  EXPECT_TRUE(at::equal(x, waited));
+}
+
+INSTANTIATE_TEST_SUITE_P(Shapes, SquareProductTest,
+                         testing::Values(Shape{64, 64, false},
+                                         Shape{2048, 2048, false}));
+
+// Each element by itself, where it is much smaller than its input.
+TEST(FewRowsGeluTest, TailIsThatOfFloat64) {
+  if (CudaDevices() == 0) GTEST_SKIP() << "no CUDA device";
+  if (!kernels::CanMultiplyFewRows(64, 64)) {
+    GTEST_SKIP() << "no Hopper GPU, or not built for one";
+  }
+  const auto options = at::TensorOptions(at::kBFloat16).device(at::kCUDA);
+  const Linear same = {.weight = at::eye(64, options),
+                       .bias = at::zeros({64}, options)};
+  const at::Tensor x = at::linspace(-6, 6, 64 * 50, options).view({50, 64});
+  const at::Tensor y = MultiplyGelu(LayerProducts::kOfFewRows, same, x);
+  const at::Tensor wide = x.cpu().to(at::kDouble);
+  const at::Tensor truth = at::gelu(wide, "tanh");
+  const at::Tensor error =
+      (y.cpu().to(at::kDouble) - truth).abs() / truth.abs().clamp_min(1e-30);
+  EXPECT_LT(error.masked_select(wide.abs() > 0.01).max().item<double>(),
+            4.5e-3);
+}
 
 TEST(LayerProductsTest, AreThoseOfFewRowsWhereAnImageHasFew) {
   if (CudaDevices() == 0) GTEST_SKIP() << "no CUDA device";

@@ -17,9 +17,11 @@
 #include "cache/block_lists.h"
 #include "cache/block_pool.h"
 #include "model/cuda/kernel_calls.h"
+#include "model/cuda/layer_products.h"
 #include "model/cuda/staged_attention.h"
 #include "model/infinity/bit_probabilities.h"
 #include "model/infinity/reference_attention.h"
+#include "model/kernels/few_rows_product.h"
 #include "model/parity/golden_folder.h"
 #include "tests/model/cached_image.h"
 #include "tests/model/random_model.h"
@@ -53,6 +55,8 @@ TransformerSpec Spec(int heads, int head_width) {
   spec.depth = 3;
   spec.width = heads * head_width;
   spec.heads = heads;
+  // What products of few rows want.
+  spec.mlp_width = 128;
   return spec;
 }
 
@@ -167,6 +171,11 @@ std::vector<std::vector<at::Tensor>> OnGpu(
                          .number = static_cast<std::uint32_t>(numbers[i])});
     }
     const at::Tensor all = gpu.group.Logits(members, kCapacity, gpu.arena);
+    const bool has_few_rows =
+        ProductsFor(spec, images[0].branches() *
+                              Ladder(scales).grids()[scale].tokens()) ==
+        LayerProducts::kOfFewRows;
+    EXPECT_EQ(all.size(0), has_few_rows && images.size() == 1 ? 1 : kCapacity);
     logits.emplace_back();
     for (std::size_t i = 0; i < images.size(); ++i) {
       logits.back().push_back(all[i].clone());
@@ -202,6 +211,9 @@ class GroupStepTest : public testing::TestWithParam<int> {
 };
 
 TEST_P(GroupStepTest, LogitsAreThoseOfTheCpuAndNotOfTheCompany) {
+  // Whole widths of 64 have products of few rows.
+  EXPECT_EQ(ProductsFor(gpu_->spec(), 2) == LayerProducts::kOfFewRows,
+            GetParam() % 16 == 0 && kernels::CanMultiplyFewRows(64, 64));
   for (const double guidance : {3.0, 1.0}) {
     const double budget = 0.4;
     std::vector<std::vector<ImageInFlight::ScaleResult>> truth;
