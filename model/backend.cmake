@@ -41,6 +41,7 @@ heatkv_library(
     vae/convolution.cc
     vae/decoder.cc
     vae/group_norm.cc
+    vae/image_in_bands.cc
     vae/pixels.cc
     vae/residual_block.cc
     weights/mapped_file.cc

@@ -176,32 +176,66 @@ int64_t ValuesWhole(const LevelSize& level, bool is_on_gpu) {
   return std::max(DoublingValues(level, is_on_gpu), level.pixels * of_block);
 }
 
+// Of a level's rows in bands of `most_pixels`, with their halos.
+struct BandSize {
+  BandSize(const LevelSize& level, int64_t most_pixels)
+      : height(level.pixels / level.width),
+        bands(RowBands(height, level.width, most_pixels)),
+        rows(bands.front().rows()),
+        with_halo(std::min(rows + 2, height)) {}
+  // What the first convolution makes, with all halos; and sums of it
+  // (cuda/image_calls.cc).
+  int64_t Hidden(const LevelSize& level) const {
+    const int64_t halos = 2 * (static_cast<int64_t>(bands.size()) - 1);
+    return (height + halos) * level.width * level.outputs +
+           level.pixels * level.outputs / 64;
+  }
+
+  int64_t height;
+  std::vector<RowBand> bands;
+  int64_t rows;  // of the first, which is the largest
+  int64_t with_halo;
+};
+
+// The block that changes channels, which makes its input of the coarser level
+// (vae/image_in_bands.h) or, at the coarsest one, has it.
+int64_t ValuesChangingInBands(const LevelSize& level, int64_t most_pixels,
+                              bool is_on_gpu) {
+  const int64_t shortcut = level.pixels * level.outputs;
+  // So many rows of whole doubles, with what these see, and on a GPU a quarter
+  // of them, or else the doubled rows.
+  const auto made = [&](int64_t rows) {
+    const int64_t values = (rows + 8) * level.width * level.inputs;
+    return values + (is_on_gpu ? values / 4 : values);
+  };
+  const int64_t first = level.coarse + shortcut +
+                        made(BandSize(level, most_pixels).rows) +
+                        level.pixels * level.inputs / 64;
+  const BandSize size(
+      level, std::min(most_pixels, most_pixels * level.outputs / level.inputs));
+  const auto count = static_cast<int64_t>(size.bands.size());
+  // Of the coarser level, for one band: four more rows than are doubled.
+  const int64_t piece = (size.rows / 2 + 4) * level.width / 2 * level.inputs;
+  const int64_t split = shortcut + level.coarse + count * piece;
+  // Pieces go and the first convolution's bands come, at the same pace.
+  const int64_t begin = shortcut + count * piece + made(size.rows);
+  const int64_t end = shortcut + size.Hidden(level) + piece + made(size.rows);
+  return std::max({first, split, begin, end});
+}
+
 // In bands of `most_pixels` (vae/residual_block.h).
 int64_t ValuesInBands(const LevelSize& level, int64_t most_pixels,
                       bool is_on_gpu) {
-  const int64_t height = level.pixels / level.width;
-  const std::vector<RowBand> bands = RowBands(height, level.width, most_pixels);
-  const int64_t rows = bands.front().rows();
+  const BandSize size(level, most_pixels);
   const int64_t image = level.pixels * level.outputs;
-  const int64_t band = std::min(rows + 2, height) * level.width * level.outputs;
-  // What the first convolution makes, with all halos; and sums of it
-  // (cuda/image_calls.cc).
-  const int64_t halos = 2 * (static_cast<int64_t>(bands.size()) - 1);
-  const int64_t hidden =
-      image + halos * level.width * level.outputs + image / 64;
-  // Beside it the input or result, and a band that a convolution makes, which
-  // may have a work space of that size.
-  const int64_t same = image + hidden + 2 * band;
+  const int64_t band = size.with_halo * level.width * level.outputs;
+  // Beside what the first convolution makes the input or result, and a band
+  // that a convolution makes, which may have a work space of that size.
+  const int64_t same = image + size.Hidden(level) + 2 * band;
   if (level.inputs == level.outputs) {
     return std::max(DoublingValues(level, is_on_gpu), same);
   }
-  // Beside it a band of the input, of whole doubles and with what these see: on
-  // a GPU with a quarter of it, or else with what it is made of; and then with
-  // what the shortcut and the second convolution make.
-  const int64_t input = (rows + 8) * level.width * level.inputs;
-  const int64_t changing = level.coarse + hidden + input +
-                           std::max(is_on_gpu ? input / 4 : input, 2 * band);
-  return std::max(changing, same);
+  return std::max(ValuesChangingInBands(level, most_pixels, is_on_gpu), same);
 }
 
 // Pooled text and its modulations.

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
+#include "model/vae/image_in_bands.h"
 #include "model/vae/row_bands.h"
 
 namespace heatkv::model {
@@ -74,16 +75,8 @@ at::Tensor VaeDecoder::InBands(const Level& level, at::Tensor x,
   if (level.doubling.has_value()) {
     const DoublingConvolution& doubling = *level.doubling;
     if (block != level.blocks.end() && block->changes_channels()) {
-      const std::int64_t height = 2 * x.size(2);
-      const std::int64_t width = 2 * x.size(3);
-      x = block->InBands(
-          ImageInBands{.height = height,
-                       .width = width,
-                       .make =
-                           [&doubling, coarse = std::move(x)](RowBand band) {
-                             return doubling.Band(coarse, band);
-                           }},
-          most_pixels);
+      DoubledImage doubled(&doubling, std::move(x));
+      x = block->InBands(doubled, most_pixels);
       ++block;
     } else {
       x = doubling(x);

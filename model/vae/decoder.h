@@ -4,8 +4,7 @@
 //
 // Whole, a decoding holds several images of the finest levels at once.  In
 // bands of rows (residual_block.h) it holds two and a band or two of its
-// convolutions, whatever the coarser level has left; memory_plan.h says in
-// bytes how much.
+// convolutions; memory_plan.h says in bytes how much.
 //
 // Immutable after loading.  Used by one thread.
 

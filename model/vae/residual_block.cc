@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <utility>
 
@@ -13,13 +14,6 @@ namespace {
 
 at::Tensor RowsOf(const at::Tensor& image, RowBand band) {
   return image.narrow(2, band.first, band.rows());
-}
-
-at::Tensor StatisticsOf(const std::function<at::Tensor(RowBand)>& image,
-                        const std::vector<RowBand>& bands) {
-  GroupSums sums;
-  for (const RowBand band : bands) sums.Add(image(band), /*input_bias=*/{});
-  return sums.Statistics();
 }
 
 // Puts into each band's halo what its neighbours have there, instead of what a
@@ -90,38 +84,48 @@ at::Tensor ResidualBlock::InBands(at::Tensor x,
   std::vector<at::Tensor> hidden =
       Hidden([&x](RowBand band) { return RowsOf(x, band); }, height,
              sums.Statistics(), /*may_write=*/false, bands);
-  const at::Tensor bias = deferred_bias();
-  for (std::size_t i = 0; i < bands.size(); ++i) {
-    at::Tensor result = RowsOf(x, bands[i]);
-    model::AddTo(result, bias,
-                 conv2_.DeferredBand(hidden[i], bands[i], height));
-    hidden[i].reset();
-  }
+  AddHidden(std::move(hidden), bands, x);
   return x;
 }
 
-at::Tensor ResidualBlock::InBands(ImageInBands x,
+at::Tensor ResidualBlock::InBands(ImageInBands& x,
                                   std::int64_t most_pixels) const {
   HEATKV_CHECK(changes_channels());
-  const std::vector<RowBand> bands = RowBands(x.height, x.width, most_pixels);
-  // Each becomes a band of the result.
-  std::vector<at::Tensor> pieces = Hidden(
-      x.make, x.height, StatisticsOf(x.make, bands), /*may_write=*/true, bands);
+  const std::int64_t outputs = shortcut_->weight.size(0);
+  const std::int64_t inputs = shortcut_->weight.size(1);
+  at::Tensor image =
+      at::empty({1, outputs, x.height(), x.width()},
+                shortcut_->weight.options(), at::MemoryFormat::ChannelsLast);
+  GroupSums sums;
+  for (const RowBand band : RowBands(x.height(), x.width(), most_pixels)) {
+    const at::Tensor rows = x.Make(band);
+    sums.Add(rows, /*input_bias=*/{});
+    shortcut_->DeferInto(rows, RowsOf(image, band));
+  }
+  // Two images are there in the end, so a band of the input may take no more
+  // than one of the outputs does elsewhere.
+  const std::vector<RowBand> bands =
+      RowBands(x.height(), x.width(),
+               std::min(most_pixels, most_pixels * outputs / inputs));
+  std::vector<RowBand> reads;
+  for (const RowBand band : bands) reads.push_back(band.WithHalo(x.height()));
+  x.MakeOnlyOnce(reads);
+  AddHidden(Hidden([&x](RowBand band) { return x.Make(band); }, x.height(),
+                   sums.Statistics(), /*may_write=*/true, bands),
+            bands, image);
+  return image;
+}
+
+void ResidualBlock::AddHidden(std::vector<at::Tensor> hidden,
+                              const std::vector<RowBand>& bands,
+                              at::Tensor& image) const {
   const at::Tensor bias = deferred_bias();
   for (std::size_t i = 0; i < bands.size(); ++i) {
-    at::Tensor result = shortcut_->Deferred(x.make(bands[i]));
+    at::Tensor result = RowsOf(image, bands[i]);
     model::AddTo(result, bias,
-                 conv2_.DeferredBand(pieces[i], bands[i], x.height));
-    pieces[i] = std::move(result);
+                 conv2_.DeferredBand(hidden[i], bands[i], image.size(2)));
+    hidden[i].reset();
   }
-  x.make = nullptr;
-  at::Tensor whole =
-      at::empty({1, pieces[0].size(1), x.height, x.width}, pieces[0].options(),
-                at::MemoryFormat::ChannelsLast);
-  for (std::size_t i = 0; i < bands.size(); ++i) {
-    RowsOf(whole, bands[i]).copy_(pieces[i]);
-  }
-  return whole;
 }
 
 std::vector<at::Tensor> ResidualBlock::Hidden(
