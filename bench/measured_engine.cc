@@ -107,7 +107,7 @@ absl::StatusOr<std::unique_ptr<MeasuredEngine>> MeasuredEngine::Start(
   made->image_bytes_ = blocks * geometry.block_bytes();
 
   EngineOptions engine;
-  engine.cached_prompts = 1;  // no prompt comes twice
+  engine.cached_prompts = 1;  // the last one may come again
   engine.pool_blocks = options.most_images * blocks;
   ASSIGN_OR_RETURN(made->engine_,
                    Engine::Create(engine, std::move(model), made->book_,
@@ -126,16 +126,28 @@ absl::StatusOr<std::unique_ptr<MeasuredEngine>> MeasuredEngine::Start(
 
 absl::StatusOr<MeasuredEngine::Made> MeasuredEngine::Generate(
     int images, std::vector<bool> previews) {
+  std::vector<std::string> prompts;
+  for (int i = 0; i < images; ++i) prompts.push_back(Prompt(++made_prompts_));
+  return Generate(prompts, previews);
+}
+
+absl::StatusOr<MeasuredEngine::Made> MeasuredEngine::GenerateAgain() {
+  return Generate({Prompt(made_prompts_)}, {});
+}
+
+absl::StatusOr<MeasuredEngine::Made> MeasuredEngine::Generate(
+    const std::vector<std::string>& prompts,
+    const std::vector<bool>& previews) {
   std::vector<std::shared_ptr<Picture>> pictures;
   const absl::Time start = absl::Now();
-  for (int i = 0; i < images; ++i) {
+  for (const std::string& prompt : prompts) {
     GenerationRequest request;
     request.book = book_;
-    request.prompt = Prompt(++made_);
+    request.prompt = prompt;
     request.guidance = spec_.defaults.guidance;
     request.tau = spec_.defaults.tau;
     request.top_p = spec_.defaults.top_p;
-    request.seeds = {static_cast<std::uint64_t>(made_)};
+    request.seeds = {++made_};
     request.preview_after = previews;
     pictures.push_back(std::make_shared<Picture>());
     RETURN_IF_ERROR(

@@ -62,6 +62,8 @@ class MeasuredEngine {
   // its own, so that its text is encoded within the time.  `previews` is
   // GenerationRequest::preview_after.
   absl::StatusOr<Made> Generate(int images, std::vector<bool> previews = {});
+  // One more picture of the last prompt, whose text the engine remembers.
+  absl::StatusOr<Made> GenerateAgain();
 
   // Tokens of such a prompt.
   absl::StatusOr<int> PromptTokens() const;
@@ -78,6 +80,8 @@ class MeasuredEngine {
 
  private:
   MeasuredEngine() = default;
+  absl::StatusOr<Made> Generate(const std::vector<std::string>& prompts,
+                                const std::vector<bool>& previews);
 
   SystemClock clock_;
   StageTimes times_;
@@ -85,7 +89,8 @@ class MeasuredEngine {
   std::shared_ptr<const ScheduleBook> book_;
   std::int64_t image_bytes_ = 0;
   Moments moments_;
-  int made_ = 0;
+  int made_prompts_ = 0;
+  std::uint64_t made_ = 0;
   std::unique_ptr<Engine> engine_;  // the first to go
 };
 

@@ -1,6 +1,3 @@
-// Shapes of 72 rows, too.
-#define CUTE_SM90_EXTENDED_MMA_SHAPES_ENABLED
-
 #include <cooperative_groups.h>
 #include <cuda.h>
 #include <cuda_bf16.h>
@@ -13,7 +10,6 @@
 #include <cute/arch/copy_sm90_desc.hpp>
 #include <cute/arch/copy_sm90_tma.hpp>
 #include <cute/arch/mma_sm90_gmma.hpp>
-#include <cute/arch/mma_sm90_gmma_ext.hpp>
 #include <string>
 #include <utility>
 
@@ -54,7 +50,6 @@ template <int kRows> struct MatrixUnit;
 template <> struct MatrixUnit<8> { using Type = cute::SM90::GMMA::MMA_64x8x16_F32BF16BF16_SS<Major::K, Major::K>; };
 template <> struct MatrixUnit<32> { using Type = cute::SM90::GMMA::MMA_64x32x16_F32BF16BF16_SS<Major::K, Major::K>; };
 template <> struct MatrixUnit<64> { using Type = cute::SM90::GMMA::MMA_64x64x16_F32BF16BF16_SS<Major::K, Major::K>; };
-template <> struct MatrixUnit<72> { using Type = cute::SM90::GMMA::MMA_64x72x16_F32BF16BF16_SS<Major::K, Major::K>; };
 template <> struct MatrixUnit<96> { using Type = cute::SM90::GMMA::MMA_64x96x16_F32BF16BF16_SS<Major::K, Major::K>; };
 template <> struct MatrixUnit<128> { using Type = cute::SM90::GMMA::MMA_64x128x16_F32BF16BF16_SS<Major::K, Major::K>; };
 // clang-format on
@@ -91,24 +86,192 @@ struct Arguments {
   bool gelu;
 };
 
+// Which part of the product a block has.
+struct Place {
+  int part = 0;
+  int first_output = 0;
+  int first_row = 0;
+};
+
+// Stages in shared memory that go round between the warp that fetches and the
+// warps that multiply.
+template <int kRows>
+struct Ring {
+  std::uint8_t* stages;  // aligned to 1024 bytes
+  std::uint64_t* full;   // barriers, of each stage
+  std::uint64_t* empty;
+
+  __device__ static int Stage(int line) { return line % kStages<kRows>; }
+  __device__ static int Phase(int line) { return line / kStages<kRows> % 2; }
+  __device__ std::uint8_t* Weights(int line) const {
+    return stages + Stage(line) * kStageBytes<kRows>;
+  }
+  __device__ std::uint8_t* X(int line) const {
+    return Weights(line) + kWeightBytes;
+  }
+};
+
+// For one thread: fetches all lines of a part.  Weights are nobody's result, so
+// they may come while the kernel in front of this one still runs.
+template <int kRows>
+__device__ void FetchLines(const CUtensorMap& x_map,
+                           const CUtensorMap& weight_map, const Arguments& work,
+                           const Place& place, const Ring<kRows>& ring) {
+  // Weights are read once, but for the tiles of rows.
+  const auto weight_hint = static_cast<std::uint64_t>(
+      gridDim.y > 1 ? cute::TMA::CacheHintSm90::EVICT_NORMAL
+                    : cute::TMA::CacheHintSm90::EVICT_FIRST);
+  constexpr auto kHint =
+      static_cast<std::uint64_t>(cute::TMA::CacheHintSm90::EVICT_LAST);
+  const int first_line = place.part * work.lines;
+  const auto fetch_weights = [&](int line) {
+    std::uint64_t* const full = &ring.full[ring.Stage(line)];
+    FullBarrier::arrive_and_expect_tx(full, kStageBytes<kRows>);
+    cute::SM90_TMA_LOAD_2D::copy(
+        &weight_map, full, weight_hint, ring.Weights(line),
+        (first_line + line) * kLine, place.first_output);
+  };
+  const auto fetch_x = [&](int line) {
+    cute::SM90_TMA_LOAD_2D::copy(&x_map, &ring.full[ring.Stage(line)], kHint,
+                                 ring.X(line), (first_line + line) * kLine,
+                                 place.first_row);
+  };
+  const int ahead = min(kStages<kRows>, work.lines);
+  for (int line = 0; line < ahead; ++line) fetch_weights(line);
+  WaitForPredecessor();
+  for (int line = 0; line < ahead; ++line) fetch_x(line);
+  for (int line = ahead; line < work.lines; ++line) {
+    EmptyBarrier::wait(&ring.empty[ring.Stage(line)],
+                       ring.Phase(line - kStages<kRows>));
+    fetch_weights(line);
+    fetch_x(line);
+  }
+}
+
+// For the warpgroup that multiplies: sums, as the matrix unit deals them out,
+// over all lines of a part.
+template <int kRows>
+__device__ void MultiplyLines(int lines, const Ring<kRows>& ring,
+                              float (&sums)[kRows / 2]) {
+  for (int line = 0; line < lines; ++line) {
+    FullBarrier::wait(&ring.full[ring.Stage(line)], ring.Phase(line));
+    const std::uint32_t weights =
+        cute::cast_smem_ptr_to_uint(ring.Weights(line));
+    const std::uint32_t x = cute::cast_smem_ptr_to_uint(ring.X(line));
+    cute::warpgroup_arrive();
+#pragma unroll
+    for (int k = 0; k < kLine / 16; ++k) {
+      Multiply<kRows>(TileDescriptor(weights + k * 32),
+                      TileDescriptor(x + k * 32), sums, line == 0 && k == 0,
+                      std::make_index_sequence<kRows / 2>());
+    }
+    cute::warpgroup_commit_batch();
+    cute::warpgroup_wait<1>();
+    // The products before these have read their stage.
+    if (line > 0 && threadIdx.x == 0) {
+      EmptyBarrier::arrive(&ring.empty[ring.Stage(line - 1)]);
+    }
+  }
+  cute::warpgroup_wait<0>();
+}
+
+// Writes the sums as [row][output], kSumPitch apart.
+template <int kRows>
+__device__ void WriteSums(const float (&sums)[kRows / 2], float* partial) {
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  const int output = static_cast<int>(threadIdx.x) / 32 * 16 + lane / 4;
+#pragma unroll
+  for (int j = 0; j < kRows / 8; ++j) {
+    float* const at = partial + (j * 8 + lane % 4 * 2) * kSumPitch + output;
+    at[0] = sums[4 * j];
+    at[kSumPitch] = sums[4 * j + 1];
+    at[8] = sums[4 * j + 2];
+    at[kSumPitch + 8] = sums[4 * j + 3];
+  }
+}
+
+// Four neighbouring results.
+__device__ void Finish(float4 sum, const Arguments& work, int row, int output) {
+  const uint2 raw = *reinterpret_cast<const uint2*>(work.bias + output);
+  const float2 low =
+      __bfloat1622float2(*reinterpret_cast<const __nv_bfloat162*>(&raw.x));
+  const float2 high =
+      __bfloat1622float2(*reinterpret_cast<const __nv_bfloat162*>(&raw.y));
+  sum = {sum.x + low.x, sum.y + low.y, sum.z + high.x, sum.w + high.y};
+  if (work.gelu) sum = {Gelu(sum.x), Gelu(sum.y), Gelu(sum.z), Gelu(sum.w)};
+  uint2 packed;
+  *reinterpret_cast<__nv_bfloat162*>(&packed.x) =
+      __floats2bfloat162_rn(sum.x, sum.y);
+  *reinterpret_cast<__nv_bfloat162*>(&packed.y) =
+      __floats2bfloat162_rn(sum.z, sum.w);
+  *reinterpret_cast<uint2*>(
+      work.out + static_cast<std::int64_t>(row) * work.outputs + output) =
+      packed;
+}
+
+// Adds up the parts of a cluster's partial sums, in their order; every block
+// does so for its share of the rows.
+template <int kRows, int kParts>
+__device__ void AddParts(float* partial, const Arguments& work,
+                         const Place& place) {
+  constexpr int kQuads = kOutputs / 4;
+  constexpr int kShare = kRows * kQuads / kParts;
+  static_assert(kRows * kQuads % kParts == 0);
+  constexpr int kTurns = (kShare + kThreads - 1) / kThreads;
+  const auto cluster = cooperative_groups::this_cluster();
+  // All at once, because those of other blocks take long to come.
+  float4 parts[kTurns][kParts];
+#pragma unroll
+  for (int turn = 0; turn < kTurns; ++turn) {
+    const int quad = turn * kThreads + static_cast<int>(threadIdx.x);
+    const int index = place.part * kShare + quad;
+    const int at = index / kQuads * kSumPitch + index % kQuads * 4;
+    if (quad >= kShare || place.first_row + index / kQuads >= work.rows) break;
+#pragma unroll
+    for (int other = 0; other < kParts; ++other) {
+      parts[turn][other] = *reinterpret_cast<const float4*>(
+          (kParts == 1 ? partial : cluster.map_shared_rank(partial, other)) +
+          at);
+    }
+  }
+#pragma unroll
+  for (int turn = 0; turn < kTurns; ++turn) {
+    const int quad = turn * kThreads + static_cast<int>(threadIdx.x);
+    const int index = place.part * kShare + quad;
+    const int row = place.first_row + index / kQuads;
+    if (quad >= kShare || row >= work.rows) break;
+    float4 sum = parts[turn][0];
+#pragma unroll
+    for (int other = 1; other < kParts; ++other) {
+      sum.x += parts[turn][other].x;
+      sum.y += parts[turn][other].y;
+      sum.z += parts[turn][other].z;
+      sum.w += parts[turn][other].w;
+    }
+    Finish(sum, work, row, place.first_output + index % kQuads * 4);
+  }
+}
+
 // A cluster has the kParts parts of a tile of outputs.
 template <int kRows, int kParts>
 __global__ void __launch_bounds__(kThreads)
     FewRowsKernel(const __grid_constant__ CUtensorMap x_map,
                   const __grid_constant__ CUtensorMap weight_map,
                   const Arguments work) {
-  namespace cg = cooperative_groups;
   extern __shared__ std::uint8_t shared[];
   __shared__ std::uint64_t full[kStages<kRows>];
   __shared__ std::uint64_t empty[kStages<kRows>];
-  std::uint8_t* const stages = reinterpret_cast<std::uint8_t*>(
-      (reinterpret_cast<std::uintptr_t>(shared) + 1023) &
-      ~std::uintptr_t{1023});
-  const cg::cluster_group cluster = cg::this_cluster();
-  const int part = static_cast<int>(cluster.block_rank());
-  const int first_output = static_cast<int>(blockIdx.x) / kParts * kOutputs;
-  const int first_row = static_cast<int>(blockIdx.y) * kRows;
-  const int first_line = part * work.lines;
+  const auto cluster = cooperative_groups::this_cluster();
+  const Place place = {
+      .part = static_cast<int>(cluster.block_rank()),
+      .first_output = static_cast<int>(blockIdx.x) / kParts * kOutputs,
+      .first_row = static_cast<int>(blockIdx.y) * kRows};
+  const Ring<kRows> ring = {
+      .stages = reinterpret_cast<std::uint8_t*>(
+          (reinterpret_cast<std::uintptr_t>(shared) + 1023) &
+          ~std::uintptr_t{1023}),
+      .full = full,
+      .empty = empty};
 
   LetSuccessorCome();
   if (threadIdx.x == 0) {
@@ -121,140 +284,27 @@ __global__ void __launch_bounds__(kThreads)
   __syncthreads();
 
   float sums[kRows / 2];
-  if (threadIdx.x >= kConsumers) {
-    if (threadIdx.x == kConsumers) {
-      // Weights are read once, but for the tiles of rows.
-      const auto weight_hint = static_cast<std::uint64_t>(
-          gridDim.y > 1 ? cute::TMA::CacheHintSm90::EVICT_NORMAL
-                        : cute::TMA::CacheHintSm90::EVICT_FIRST);
-      const auto fetch_weights = [&](int line) {
-        const int stage = line % kStages<kRows>;
-        FullBarrier::arrive_and_expect_tx(&full[stage], kStageBytes<kRows>);
-        cute::SM90_TMA_LOAD_2D::copy(&weight_map, &full[stage], weight_hint,
-                                     stages + stage * kStageBytes<kRows>,
-                                     (first_line + line) * kLine, first_output);
-      };
-      const auto fetch_x = [&](int line) {
-        const int stage = line % kStages<kRows>;
-        cute::SM90_TMA_LOAD_2D::copy(
-            &x_map, &full[stage],
-            static_cast<std::uint64_t>(cute::TMA::CacheHintSm90::EVICT_LAST),
-            stages + stage * kStageBytes<kRows> + kWeightBytes,
-            (first_line + line) * kLine, first_row);
-      };
-      const int ahead = min(kStages<kRows>, work.lines);
-      for (int line = 0; line < ahead; ++line) fetch_weights(line);
-      WaitForPredecessor();
-      for (int line = 0; line < ahead; ++line) fetch_x(line);
-      for (int line = ahead; line < work.lines; ++line) {
-        EmptyBarrier::wait(&empty[line % kStages<kRows>],
-                           (line / kStages<kRows> - 1) & 1);
-        fetch_weights(line);
-        fetch_x(line);
-      }
-    } else {
-      WaitForPredecessor();
-    }
-    __syncwarp();
+  if (threadIdx.x < kConsumers) {
+    MultiplyLines<kRows>(work.lines, ring, sums);
+    WaitForPredecessor();
+  } else if (threadIdx.x == kConsumers) {
+    FetchLines<kRows>(x_map, weight_map, work, place, ring);
   } else {
-    for (int line = 0; line < work.lines; ++line) {
-      const int stage = line % kStages<kRows>;
-      FullBarrier::wait(&full[stage], (line / kStages<kRows>)&1);
-      const std::uint32_t tile =
-          cute::cast_smem_ptr_to_uint(stages + stage * kStageBytes<kRows>);
-      cute::warpgroup_arrive();
-#pragma unroll
-      for (int k = 0; k < kLine / 16; ++k) {
-        Multiply<kRows>(TileDescriptor(tile + k * 32),
-                        TileDescriptor(tile + kWeightBytes + k * 32), sums,
-                        line == 0 && k == 0,
-                        std::make_index_sequence<kRows / 2>());
-      }
-      cute::warpgroup_commit_batch();
-      cute::warpgroup_wait<1>();
-      // The products before these have read their stage.
-      if (line > 0 && threadIdx.x == 0) {
-        EmptyBarrier::arrive(&empty[(line - 1) % kStages<kRows>]);
-      }
-    }
-    cute::warpgroup_wait<0>();
     WaitForPredecessor();
   }
   __syncthreads();
 
   // The stages have been read: partial sums take their place.
-  float* const partial = reinterpret_cast<float*>(stages);
-  if (threadIdx.x < kConsumers) {
-    const int lane = threadIdx.x % 32;
-    const int output = threadIdx.x / 32 * 16 + lane / 4;
-#pragma unroll
-    for (int j = 0; j < kRows / 8; ++j) {
-      float* const at = partial + (j * 8 + lane % 4 * 2) * kSumPitch + output;
-      at[0] = sums[4 * j];
-      at[kSumPitch] = sums[4 * j + 1];
-      at[8] = sums[4 * j + 2];
-      at[kSumPitch + 8] = sums[4 * j + 3];
-    }
-  }
-  if constexpr (kParts > 1) {
-    cluster.sync();
-  } else {
+  float* const partial = reinterpret_cast<float*>(ring.stages);
+  if (threadIdx.x < kConsumers) WriteSums<kRows>(sums, partial);
+  if constexpr (kParts == 1) {
     __syncthreads();
+    AddParts<kRows, kParts>(partial, work, place);
+  } else {
+    cluster.sync();
+    AddParts<kRows, kParts>(partial, work, place);
+    cluster.sync();  // the others have read what is here
   }
-
-  // Every part sums up its share of the rows.
-  constexpr int kQuads = kOutputs / 4;
-  constexpr int kShare = (kRows * kQuads + kParts - 1) / kParts;
-  constexpr int kTurns = (kShare + kThreads - 1) / kThreads;
-  float4 parts[kTurns][kParts];
-#pragma unroll
-  for (int turn = 0; turn < kTurns; ++turn) {
-    const int quad = turn * kThreads + static_cast<int>(threadIdx.x);
-    const int index = part * kShare + quad;
-    const int at = index / kQuads * kSumPitch + index % kQuads * 4;
-    const bool is_mine =
-        quad < kShare && first_row + index / kQuads < work.rows;
-#pragma unroll
-    for (int other = 0; other < kParts; ++other) {
-      if (is_mine) {
-        parts[turn][other] = *reinterpret_cast<const float4*>(
-            (kParts == 1 ? partial : cluster.map_shared_rank(partial, other)) +
-            at);
-      }
-    }
-  }
-#pragma unroll
-  for (int turn = 0; turn < kTurns; ++turn) {
-    const int quad = turn * kThreads + static_cast<int>(threadIdx.x);
-    const int index = part * kShare + quad;
-    const int row = first_row + index / kQuads;
-    if (quad >= kShare || row >= work.rows) continue;
-    float4 sum = parts[turn][0];
-#pragma unroll
-    for (int other = 1; other < kParts; ++other) {
-      sum.x += parts[turn][other].x;
-      sum.y += parts[turn][other].y;
-      sum.z += parts[turn][other].z;
-      sum.w += parts[turn][other].w;
-    }
-    const int output = first_output + index % kQuads * 4;
-    const uint2 raw = *reinterpret_cast<const uint2*>(work.bias + output);
-    const float2 low =
-        __bfloat1622float2(*reinterpret_cast<const __nv_bfloat162*>(&raw.x));
-    const float2 high =
-        __bfloat1622float2(*reinterpret_cast<const __nv_bfloat162*>(&raw.y));
-    sum = {sum.x + low.x, sum.y + low.y, sum.z + high.x, sum.w + high.y};
-    if (work.gelu) sum = {Gelu(sum.x), Gelu(sum.y), Gelu(sum.z), Gelu(sum.w)};
-    uint2 packed;
-    *reinterpret_cast<__nv_bfloat162*>(&packed.x) =
-        __floats2bfloat162_rn(sum.x, sum.y);
-    *reinterpret_cast<__nv_bfloat162*>(&packed.y) =
-        __floats2bfloat162_rn(sum.z, sum.w);
-    *reinterpret_cast<uint2*>(
-        work.out + static_cast<std::int64_t>(row) * work.outputs + output) =
-        packed;
-  }
-  if constexpr (kParts > 1) cluster.sync();  // the others have read
 }
 
 void Check(cudaError_t error, const char* what) {
@@ -320,13 +370,10 @@ void LaunchParts(const FewRowsProduct& work, Stream stream) {
       1024;
   static_assert(kBytes <= kSharedBytes);
   const auto kernel = FewRowsKernel<kRows, kParts>;
-  static const bool has_room = [&] {
-    Check(cudaFuncSetAttribute(
-              kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes),
-          "asking for shared memory");
-    return true;
-  }();
-  static_cast<void>(has_room);
+  // Of the current device's kernel.
+  Check(cudaFuncSetAttribute(
+            kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes),
+        "asking for shared memory");
   cudaLaunchAttribute attributes[2] = {};
   attributes[0].id = cudaLaunchAttributeProgrammaticStreamSerialization;
   attributes[0].val.programmaticStreamSerializationAllowed = 1;
@@ -396,8 +443,6 @@ void Launch(const FewRowsProduct& work, Stream stream) {
     LaunchWith<32>(work, stream);
   } else if (rows <= 64) {
     LaunchWith<64>(work, stream);
-  } else if (rows <= 72) {
-    LaunchWith<72>(work, stream);
   } else if (rows <= 96) {
     LaunchWith<96>(work, stream);
   } else {
