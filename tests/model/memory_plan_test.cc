@@ -176,6 +176,30 @@ TEST(MemoryPlanTest, EveryRecordedStepOfEverySizeCounts) {
   EXPECT_GT(recorded(one, false), recorded(one, true));
 }
 
+TEST(MemoryPlanTest, RecordedDecodingsTakeNoMoreThanTheyShareWithSteps) {
+  const auto recorded = [](const ModelSpec& spec, int tile) {
+    return PartOf(
+        PlanMemory(spec,
+                   {.device = "cuda", .is_on_gpu = true, .vae_tile = tile})[0],
+        "recorded decodings");
+  };
+  const ModelSpec one = Infinity2b();
+  // Kernels of every size, and places for codes.
+  EXPECT_GT(recorded(one, 512), 1e6);
+  EXPECT_LT(recorded(one, 512), 8e6);
+  ModelSpec more = one;
+  more.ladders.push_back(one.ladders[0]);
+  EXPECT_EQ(recorded(more, 512), recorded(one, 512));
+  std::vector<cache::Grid> grids = one.ladders[0].ladder.grids();
+  grids.back() = {63, 64};
+  more.ladders[1].ladder = *cache::ScaleLadder::Create(grids, 3);
+  // Two blocks, two levels of three and doublings.
+  EXPECT_EQ(recorded(more, 512), recorded(one, 512) + 10 * 16 * 1024);
+  // One more level would be in bands.
+  EXPECT_EQ(recorded(more, 100), recorded(one, 100) + 6 * 16 * 1024);
+  EXPECT_LT(recorded(one, 100), recorded(one, 512));
+}
+
 TEST(MemoryPlanTest, ATextsBytesAreThoseOfItsTensors) {
   const TransformerSpec spec = SmallTransformerSpec();
   const auto transformer = RandomTransformer(spec, 1);
