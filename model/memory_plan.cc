@@ -374,6 +374,7 @@ int64_t VaeBytes(const VaeSpec& spec, int bits, bool is_on_gpu) {
   };
   const auto residual = [&](int64_t outputs, int64_t inputs) {
     plain += 2 * inputs + 2 * outputs;
+    if (is_on_gpu) plain += 2 * outputs;  // biases that kernels add
     convolution(outputs, inputs, 3);
     convolution(outputs, outputs, 3);
     if (inputs != outputs) convolution(outputs, inputs, 1);

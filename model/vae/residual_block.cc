@@ -46,13 +46,12 @@ ResidualBlock ResidualBlock::Take(WeightStore& weights,
     block.shortcut_ = Convolution::Take(
         weights, absl::StrCat(prefix, ".nin_shortcut"), outputs, inputs, 1);
   }
+  block.hidden_bias_ = block.conv1_.deferred_bias();
+  block.result_bias_ = block.conv2_.deferred_bias();
+  if (block.result_bias_.defined() && inputs != outputs) {
+    block.result_bias_ = block.result_bias_ + block.shortcut_->deferred_bias();
+  }
   return block;
-}
-
-at::Tensor ResidualBlock::deferred_bias() const {
-  const at::Tensor bias = conv2_.deferred_bias();
-  if (!bias.defined() || !shortcut_.has_value()) return bias;
-  return bias + shortcut_->deferred_bias();
 }
 
 // Biases are added where the next kernel reads anyway, and images that nobody
@@ -68,9 +67,9 @@ at::Tensor ResidualBlock::operator()(at::Tensor x) const {
   }
   at::Tensor result = conv1_.Deferred(normed);
   normed.reset();
-  result = norm2_.Consume(std::move(result), conv1_.deferred_bias());
+  result = norm2_.Consume(std::move(result), hidden_bias_);
   result = conv2_.Deferred(result);
-  model::AddTo(result, deferred_bias(), kept);
+  model::AddTo(result, result_bias_, kept);
   return result;
 }
 
@@ -119,10 +118,9 @@ at::Tensor ResidualBlock::InBands(ImageInBands& x,
 void ResidualBlock::AddHidden(std::vector<at::Tensor> hidden,
                               const std::vector<RowBand>& bands,
                               at::Tensor& image) const {
-  const at::Tensor bias = deferred_bias();
   for (std::size_t i = 0; i < bands.size(); ++i) {
     at::Tensor result = RowsOf(image, bands[i]);
-    model::AddTo(result, bias,
+    model::AddTo(result, result_bias_,
                  conv2_.DeferredBand(hidden[i], bands[i], image.size(2)));
     hidden[i].reset();
   }
@@ -131,7 +129,6 @@ void ResidualBlock::AddHidden(std::vector<at::Tensor> hidden,
 std::vector<at::Tensor> ResidualBlock::Hidden(
     const Rows& x, std::int64_t height, const at::Tensor& statistics,
     bool may_write, const std::vector<RowBand>& bands) const {
-  const at::Tensor bias = conv1_.deferred_bias();
   GroupSums sums;
   std::vector<at::Tensor> hidden;
   for (const RowBand band : bands) {
@@ -141,12 +138,12 @@ std::vector<at::Tensor> ResidualBlock::Hidden(
     hidden.push_back(conv1_.Deferred(normed));
     sums.Add(RowsOf(hidden.back(),
                     {band.first - read.first, band.last - read.first}),
-             bias);
+             hidden_bias_);
   }
   FillHalos(hidden);
   const at::Tensor hidden_statistics = sums.Statistics();
   for (const at::Tensor& rows : hidden) {
-    norm2_.Rows(rows, bias, hidden_statistics, /*may_write=*/true);
+    norm2_.Rows(rows, hidden_bias_, hidden_statistics, /*may_write=*/true);
   }
   return hidden;
 }

@@ -67,14 +67,14 @@ class ResidualBlock {
   // `hidden`.
   void AddHidden(std::vector<at::Tensor> hidden,
                  const std::vector<RowBand>& bands, at::Tensor& image) const;
-  // Of what is added to the shortcut's result.
-  at::Tensor deferred_bias() const;
-
   GroupNorm norm1_;
   Convolution conv1_;
   GroupNorm norm2_;
   Convolution conv2_;
   std::optional<Convolution> shortcut_;
+  // As Convolution::deferred_bias has them: conv1's, and that of the result.
+  at::Tensor hidden_bias_;
+  at::Tensor result_bias_;
 };
 
 }  // namespace heatkv::model
