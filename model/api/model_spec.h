@@ -116,7 +116,7 @@ struct ModelSpec {
 // alone besides that of a group: where the device has products of few rows,
 // whose bytes are those of either (model/cuda/layer_products.h).  Larger images
 // gain less alone than their groups lose.
-inline constexpr int kFewRows = 64;
+inline constexpr int kFewRows = 96;
 
 // How many images one step takes at scale `scale` of ladder `ladder`: as many
 // as have `group_rows` rows together, 1 to 16.  A step of that kind always has

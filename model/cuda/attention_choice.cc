@@ -9,13 +9,13 @@ bool AbslParseFlag(absl::string_view text, AttentionChoice* choice,
                    std::string* error) {
   for (const AttentionChoice known :
        {AttentionChoice::kFastest, AttentionChoice::kFlashAttention2,
-        AttentionChoice::kHopper}) {
+        AttentionChoice::kHopper, AttentionChoice::kShort}) {
     if (text == AbslUnparseFlag(known)) {
       *choice = known;
       return true;
     }
   }
-  *error = absl::StrCat("'", text, "' is none of auto, fa2 and hopper");
+  *error = absl::StrCat("'", text, "' is none of auto, fa2, hopper and short");
   return false;
 }
 
@@ -27,6 +27,8 @@ std::string AbslUnparseFlag(AttentionChoice choice) {
       return "fa2";
     case AttentionChoice::kHopper:
       return "hopper";
+    case AttentionChoice::kShort:
+      return "short";
   }
   HEATKV_CHECK(false) << "a choice without a name";
   return "";

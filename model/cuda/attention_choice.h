@@ -1,5 +1,5 @@
 // Which kernel computes self-attention on a GPU.  Their results differ by
-// rounding, so a server uses one for all scales of all images.
+// rounding, so a server uses the same one for a scale of all images.
 
 #ifndef MODEL_CUDA_ATTENTION_CHOICE_H_
 #define MODEL_CUDA_ATTENTION_CHOICE_H_
@@ -11,9 +11,12 @@
 namespace heatkv::model {
 
 enum class AttentionChoice {
-  kFastest,          // "auto": kHopper where it runs, else kFlashAttention2
+  // "auto": kShort for scales of few keys, for the others kHopper where it
+  // runs, else kFlashAttention2
+  kFastest,
   kFlashAttention2,  // "fa2": LibTorch's, on any GPU
   kHopper,           // "hopper": model/kernels/hopper_attention.h
+  kShort,            // "short": model/kernels/short_attention.h, on any GPU
 };
 
 // As values of command line flags.

@@ -9,9 +9,13 @@
 #include "model/cuda/kernel_calls.h"
 #include "model/kernels/deal_attention.h"
 #include "model/kernels/hopper_attention.h"
+#include "model/kernels/short_attention.h"
 
 namespace heatkv::model {
 namespace {
+
+// Keys of a sequence up to which kShort is the fastest.
+constexpr std::int64_t kFewKeys = 128;
 
 class FlashAttention2 final : public StagedAttention {
  public:
@@ -95,6 +99,40 @@ class Hopper final : public StagedAttention {
   kernels::HopperAttention work_;
 };
 
+class Short final : public StagedAttention {
+ public:
+  Short(const StepTables& tables, const Shape& shape, const at::Tensor& keys,
+        const at::Tensor& values)
+      : StagedAttention(
+            at::empty({shape.rows * shape.tokens, shape.heads, keys.size(2)},
+                      keys.options())),
+        tables_(tables) {
+    work_.queries = queries().const_data_ptr();
+    work_.keys = keys.const_data_ptr();
+    work_.values = values.const_data_ptr();
+    work_.rows = static_cast<int>(shape.rows);
+    work_.tokens = static_cast<int>(shape.tokens);
+    work_.heads = static_cast<int>(shape.heads);
+    work_.head_width = static_cast<int>(keys.size(2));
+  }
+
+  bool queries_by_token() const override { return true; }
+
+  at::Tensor Attend(int layer) override {
+    at::Tensor out =
+        at::empty({queries().size(0), queries().size(1) * queries().size(2)},
+                  queries().options());
+    work_.out = out.mutable_data_ptr();
+    work_.key_begin = tables_.key_begin(layer).const_data_ptr<int>();
+    kernels::Launch(work_, CurrentStream());
+    return out;
+  }
+
+ private:
+  const StepTables& tables_;
+  kernels::ShortAttention work_;
+};
+
 }  // namespace
 
 absl::Status CheckAttention(AttentionChoice choice, std::int64_t head_width) {
@@ -109,10 +147,14 @@ absl::Status CheckAttention(AttentionChoice choice, std::int64_t head_width) {
   return absl::OkStatus();
 }
 
-bool IsHopper(AttentionChoice choice, std::int64_t head_width) {
+AttentionChoice AttentionFor(AttentionChoice choice, std::int64_t head_width,
+                             std::int64_t most_keys) {
   HEATKV_CHECK_OK(CheckAttention(choice, head_width));
-  return choice != AttentionChoice::kFlashAttention2 &&
-         kernels::CanRunHopperAttention(static_cast<int>(head_width));
+  if (choice != AttentionChoice::kFastest) return choice;
+  if (most_keys <= kFewKeys) return AttentionChoice::kShort;
+  return kernels::CanRunHopperAttention(static_cast<int>(head_width))
+             ? AttentionChoice::kHopper
+             : AttentionChoice::kFlashAttention2;
 }
 
 std::unique_ptr<StagedAttention> StagedAttention::Create(
@@ -122,10 +164,14 @@ std::unique_ptr<StagedAttention> StagedAttention::Create(
   HEATKV_CHECK(keys.scalar_type() == at::kBFloat16);
   HEATKV_CHECK_GE(keys.size(0), 2);
   HEATKV_CHECK_EQ(tables.sequences(), shape.rows * shape.heads);
-  if (IsHopper(choice, keys.size(2))) {
-    return std::make_unique<Hopper>(tables, shape, keys, values);
+  switch (AttentionFor(choice, keys.size(2), shape.most_keys)) {
+    case AttentionChoice::kShort:
+      return std::make_unique<Short>(tables, shape, keys, values);
+    case AttentionChoice::kHopper:
+      return std::make_unique<Hopper>(tables, shape, keys, values);
+    default:
+      return std::make_unique<FlashAttention2>(tables, shape, keys, values);
   }
-  return std::make_unique<FlashAttention2>(tables, shape, keys, values);
 }
 
 }  // namespace heatkv::model

@@ -1,5 +1,6 @@
 // Self-attention of a group at one scale, over keys and values that lie in
-// staging: FlashAttention 2 out of LibTorch, or the kernel for Hopper GPUs.
+// staging: FlashAttention 2 out of LibTorch, the kernel for Hopper GPUs, or the
+// one for short sequences.
 // They want queries in different orders and need different tables, which is
 // what this interface hides.
 //
@@ -25,9 +26,10 @@ namespace heatkv::model {
 // current device, else OK.
 absl::Status CheckAttention(AttentionChoice choice, std::int64_t head_width);
 
-// Whether `choice` comes down to the kernel for Hopper GPUs.  REQUIRES:
-// CheckAttention(choice, head_width) is OK.
-bool IsHopper(AttentionChoice choice, std::int64_t head_width);
+// What `choice` comes down to for sequences of at most `most_keys` keys: not
+// kFastest.  REQUIRES: CheckAttention(choice, head_width) is OK.
+AttentionChoice AttentionFor(AttentionChoice choice, std::int64_t head_width,
+                             std::int64_t most_keys);
 
 class StagedAttention {
  public:

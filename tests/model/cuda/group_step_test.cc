@@ -209,7 +209,8 @@ TEST_P(GroupStepTest, LogitsAreThoseOfTheCpuAndNotOfTheCompany) {
       truth.push_back(OnCpu(*cpu_, number, guidance, budget));
     }
     for (const AttentionChoice choice :
-         {AttentionChoice::kFastest, AttentionChoice::kFlashAttention2}) {
+         {AttentionChoice::kFastest, AttentionChoice::kFlashAttention2,
+          AttentionChoice::kShort}) {
       const auto run = [&](const std::vector<int>& numbers) {
         return OnGpu(*gpu_, numbers, guidance, budget, truth, choice);
       };
@@ -231,8 +232,7 @@ TEST_P(GroupStepTest, LogitsAreThoseOfTheCpuAndNotOfTheCompany) {
       std::printf(
           "head width %d, guidance %g, attention %s: worst relative error "
           "%.2e\n",
-          GetParam(), guidance,
-          IsHopper(choice, GetParam()) ? "for Hopper" : "of LibTorch", worst);
+          GetParam(), guidance, AbslUnparseFlag(choice).c_str(), worst);
       EXPECT_LT(worst, 3e-2);
     }
   }

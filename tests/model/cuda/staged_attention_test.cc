@@ -344,12 +344,10 @@ TEST_P(StagedAttentionTest, RecordedStepServesOtherSequences) {
 
 INSTANTIATE_TEST_SUITE_P(
     Kernels, StagedAttentionTest,
-    testing::Values(AttentionChoice::kFlashAttention2,
-                    AttentionChoice::kHopper),
+    testing::Values(AttentionChoice::kFlashAttention2, AttentionChoice::kHopper,
+                    AttentionChoice::kShort),
     [](const testing::TestParamInfo<AttentionChoice>& choice) {
-      return choice.param == AttentionChoice::kHopper
-                 ? std::string("Hopper")
-                 : std::string("FlashAttention2");
+      return AbslUnparseFlag(choice.param);
     });
 
 // The Hopper kernel alone, into memory full of NaN.
