@@ -41,6 +41,7 @@ heatkv_library(
     vae/convolution.cc
     vae/decoder.cc
     vae/group_norm.cc
+    vae/image_in_bands.cc
     vae/pixels.cc
     vae/residual_block.cc
     weights/mapped_file.cc
@@ -57,7 +58,7 @@ if(HEATKV_CUDA)
     heatkv_model PRIVATE cuda/attention_choice.cc cuda/group_layers.cc
                          cuda/group_step.cc cuda/image_calls.cc
                          cuda/kernel_calls.cc cuda/layer_products.cc
-                         cuda/memory_report.cc
+                         cuda/memory_report.cc cuda/recorded_decoder.cc
                          cuda/recorded_step.cc cuda/recorded_texts.cc
                          cuda/staged_attention.cc cuda/upload_buffers.cc)
   target_compile_definitions(heatkv_model PUBLIC HEATKV_CUDA=1)

@@ -34,6 +34,7 @@
 #include "model/cuda/group_step.h"
 #include "model/cuda/kernel_calls.h"
 #include "model/cuda/memory_report.h"
+#include "model/cuda/recorded_decoder.h"
 #include "model/cuda/staged_attention.h"
 #endif
 
@@ -107,6 +108,8 @@ class InfinityModel : public ImageModel {
       group_.emplace(parts_.transformer.get());
       group_->set_recorded_rows(kRecordedRows);
       group_->set_attention(options.attention);
+      decoder_.emplace(parts_.vae.get(), &group_->recorder(), vae_tile_,
+                       kRecordedDecodingPixels);
     }
 #endif
   }
@@ -311,20 +314,11 @@ class InfinityModel : public ImageModel {
       return absl::FailedPreconditionError(
           "there is nothing to decode before the first scale");
     }
-    const at::Tensor decoded =
-        parts_.vae->Decode(image->image().ShownCodes(), vae_tile_);
-    const auto not_finite =
-        decoded.isfinite().logical_not().sum().item<std::int64_t>();
-    if (not_finite > 0) {
-      return absl::InternalError(
-          absl::StrCat(not_finite, " of ", decoded.numel(),
-                       " decoded values are not finite"));
-    }
-    const at::Tensor pixels = PixelsOf(decoded);
-    const auto* begin = pixels.const_data_ptr<std::uint8_t>();
-    return RgbImage{.height = static_cast<int>(pixels.size(0)),
-                    .width = static_cast<int>(pixels.size(1)),
-                    .pixels = {begin, begin + pixels.numel()}};
+    const at::Tensor codes = image->image().ShownCodes();
+#if HEATKV_CUDA
+    if (decoder_.has_value()) return PictureOf(decoder_->Decode(codes));
+#endif
+    return PictureOf(parts_.vae->Decode(codes, vae_tile_));
   }
 
   ModelSpec spec_;
@@ -336,7 +330,8 @@ class InfinityModel : public ImageModel {
   Parts parts_;
   ReferenceAttention attention_;
 #if HEATKV_CUDA
-  std::optional<GroupStep> group_;  // on a GPU
+  std::optional<GroupStep> group_;          // on a GPU
+  std::optional<RecordedDecoder> decoder_;  // on a GPU, with group_'s recorder
 #endif
   std::optional<KeyValueArena> arena_;
   // Uses the parts, so it is the first to go.

@@ -29,6 +29,9 @@ constexpr int64_t kStepRows = 32;
 constexpr int64_t kKernelsALayer = 24;
 constexpr int64_t kRecordedKernel = 1024;
 
+// A convolution and a norm are up to three each, and a doubling is no more.
+constexpr int64_t kKernelsAResidualBlock = 16;
+
 // cuBLAS, cuDNN and the kernels' code, beyond the context; what the allocator
 // cannot use of what it has.  Measured with room to spare.
 constexpr int64_t kLibraries = int64_t{512} << 20;
@@ -119,14 +122,19 @@ int64_t RecordingBytes(const ModelSpec& spec) {
   return bytes;
 }
 
-// Of the VAE, in the last scale.
-cache::Grid ImageCells(const ModelSpec& spec, const LadderSpec& ladder) {
-  cache::Grid cells = ladder.ladder.grid(ladder.ladder.num_scales() - 1);
+// Of the VAE, in a scale.
+cache::Grid CellsOf(const ModelSpec& spec, const LadderSpec& ladder,
+                    int scale) {
+  cache::Grid cells = ladder.ladder.grid(scale);
   if (spec.transformer.patchify) {
     cells.height *= 2;
     cells.width *= 2;
   }
   return cells;
+}
+
+cache::Grid ImageCells(const ModelSpec& spec, const LadderSpec& ladder) {
+  return CellsOf(spec, ladder, ladder.ladder.num_scales() - 1);
 }
 
 int64_t LargestImageCells(const ModelSpec& spec) {
@@ -161,6 +169,25 @@ struct LevelSize {
   int64_t coarse = 0;  // values of the coarser level; 0: there is none
 };
 
+// Coarsest first.
+std::vector<LevelSize> LevelSizes(const VaeSpec& spec,
+                                  const cache::Grid& cells) {
+  std::vector<LevelSize> sizes;
+  LevelSize size = {.pixels = cells.tokens(),
+                    .width = cells.width,
+                    .inputs = spec.channel_multipliers.back()};
+  for (int level = static_cast<int>(spec.channel_multipliers.size()) - 1;
+       level >= 0; --level) {
+    size.outputs = spec.channel_multipliers[level];
+    sizes.push_back(size);
+    size.coarse = size.pixels * size.outputs;
+    size.pixels *= 4;
+    size.width *= 2;
+    size.inputs = size.outputs;
+  }
+  return sizes;
+}
+
 int64_t DoublingValues(const LevelSize& level, bool is_on_gpu) {
   if (level.coarse == 0) return 0;
   // The doubled image with a quarter of it, or with what the convolution makes
@@ -177,32 +204,95 @@ int64_t ValuesWhole(const LevelSize& level, bool is_on_gpu) {
   return std::max(DoublingValues(level, is_on_gpu), level.pixels * of_block);
 }
 
+// Of a level's rows in bands of `most_pixels`, with their halos.
+struct BandSize {
+  BandSize(const LevelSize& level, int64_t most_pixels)
+      : height(level.pixels / level.width),
+        bands(RowBands(height, level.width, most_pixels)),
+        rows(bands.front().rows()),
+        with_halo(std::min(rows + 2, height)) {}
+  // What the first convolution makes, with all halos; and sums of it
+  // (cuda/image_calls.cc).
+  int64_t Hidden(const LevelSize& level) const {
+    const int64_t halos = 2 * (static_cast<int64_t>(bands.size()) - 1);
+    return (height + halos) * level.width * level.outputs +
+           level.pixels * level.outputs / 64;
+  }
+
+  int64_t height;
+  std::vector<RowBand> bands;
+  int64_t rows;  // of the first, which is the largest
+  int64_t with_halo;
+};
+
+// The block that changes channels, which makes its input of the coarser level
+// (vae/image_in_bands.h) or, at the coarsest one, has it.
+int64_t ValuesChangingInBands(const LevelSize& level, int64_t most_pixels,
+                              bool is_on_gpu) {
+  const int64_t shortcut = level.pixels * level.outputs;
+  // So many rows of whole doubles, with what these see, and on a GPU a quarter
+  // of them, or else the doubled rows.
+  const auto made = [&](int64_t rows) {
+    const int64_t values = (rows + 8) * level.width * level.inputs;
+    return values + (is_on_gpu ? values / 4 : values);
+  };
+  const int64_t first = level.coarse + shortcut +
+                        made(BandSize(level, most_pixels).rows) +
+                        level.pixels * level.inputs / 64;
+  const BandSize size(
+      level, std::min(most_pixels, most_pixels * level.outputs / level.inputs));
+  const auto count = static_cast<int64_t>(size.bands.size());
+  // Of the coarser level, for one band: four more rows than are doubled.
+  const int64_t piece = (size.rows / 2 + 4) * level.width / 2 * level.inputs;
+  const int64_t split = shortcut + level.coarse + count * piece;
+  // Pieces go and the first convolution's bands come, at the same pace.
+  const int64_t begin = shortcut + count * piece + made(size.rows);
+  const int64_t end = shortcut + size.Hidden(level) + piece + made(size.rows);
+  return std::max({first, split, begin, end});
+}
+
 // In bands of `most_pixels` (vae/residual_block.h).
 int64_t ValuesInBands(const LevelSize& level, int64_t most_pixels,
                       bool is_on_gpu) {
-  const int64_t height = level.pixels / level.width;
-  const std::vector<RowBand> bands = RowBands(height, level.width, most_pixels);
-  const int64_t rows = bands.front().rows();
+  const BandSize size(level, most_pixels);
   const int64_t image = level.pixels * level.outputs;
-  const int64_t band = std::min(rows + 2, height) * level.width * level.outputs;
-  // What the first convolution makes, with all halos; and sums of it
-  // (cuda/image_calls.cc).
-  const int64_t halos = 2 * (static_cast<int64_t>(bands.size()) - 1);
-  const int64_t hidden =
-      image + halos * level.width * level.outputs + image / 64;
-  // Beside it the input or result, and a band that a convolution makes, which
-  // may have a work space of that size.
-  const int64_t same = image + hidden + 2 * band;
+  const int64_t band = size.with_halo * level.width * level.outputs;
+  // Beside what the first convolution makes the input or result, and a band
+  // that a convolution makes, which may have a work space of that size.
+  const int64_t same = image + size.Hidden(level) + 2 * band;
   if (level.inputs == level.outputs) {
     return std::max(DoublingValues(level, is_on_gpu), same);
   }
-  // Beside it a band of the input, of whole doubles and with what these see: on
-  // a GPU with a quarter of it, or else with what it is made of; and then with
-  // what the shortcut and the second convolution make.
-  const int64_t input = (rows + 8) * level.width * level.inputs;
-  const int64_t changing = level.coarse + hidden + input +
-                           std::max(is_on_gpu ? input / 4 : input, 2 * band);
-  return std::max(changing, same);
+  return std::max(ValuesChangingInBands(level, most_pixels, is_on_gpu), same);
+}
+
+// What recorded decodings of all sizes take (cuda/recorded_decoder.h), which
+// may lie in `shared` bytes of recorded steps.
+int64_t RecordedDecodingBytes(const ModelSpec& spec, int tile, int64_t shared) {
+  const VaeSpec& vae = spec.vae;
+  const int64_t most_pixels =
+      tile == 0 ? kRecordedDecodingPixels
+                : std::min(kRecordedDecodingPixels, int64_t{tile} * tile);
+  std::set<std::pair<int, int>> recorded;
+  int64_t most = 0;
+  int64_t kernels = 0;
+  for (const LadderSpec& ladder : spec.ladders) {
+    for (int s = 0; s < ladder.ladder.num_scales(); ++s) {
+      const cache::Grid cells = CellsOf(spec, ladder, s);
+      if (!recorded.insert({cells.height, cells.width}).second) continue;
+      if (cells.tokens() <= most_pixels) kernels += 2 * kKernelsAResidualBlock;
+      for (const LevelSize& level : LevelSizes(vae, cells)) {
+        if (level.pixels > most_pixels) break;
+        most = std::max(most, ValuesWhole(level, /*is_on_gpu=*/true));
+        kernels += (vae.residual_blocks + 1) * kKernelsAResidualBlock;
+      }
+    }
+  }
+  // Places for codes double in size.
+  const int64_t codes =
+      4 * kFloat * LargestImageCells(spec) * spec.transformer.bits;
+  return std::max<int64_t>(most * vae.base_channels * kBfloat16 - shared, 0) +
+         kernels * kRecordedKernel + codes;
 }
 
 // Pooled text and its modulations.
@@ -285,6 +375,7 @@ int64_t VaeBytes(const VaeSpec& spec, int bits, bool is_on_gpu) {
   };
   const auto residual = [&](int64_t outputs, int64_t inputs) {
     plain += 2 * inputs + 2 * outputs;
+    if (is_on_gpu) plain += 2 * outputs;  // biases that kernels add
     convolution(outputs, inputs, 3);
     convolution(outputs, outputs, 3);
     if (inputs != outputs) convolution(outputs, inputs, 1);
@@ -320,28 +411,19 @@ int64_t TextBytes(const TransformerSpec& spec, int64_t tokens, bool is_on_gpu) {
 int64_t DecodingBytes(const VaeSpec& spec, const cache::Grid& cells, int tile,
                       bool is_on_gpu) {
   const int64_t most_pixels = int64_t{tile} * tile;
-  const int levels = static_cast<int>(spec.channel_multipliers.size());
-  LevelSize size = {.pixels = cells.tokens(),
-                    .width = cells.width,
-                    .inputs = spec.channel_multipliers.back()};
   int64_t most = 0;
-  for (int level = levels - 1; level >= 0; --level) {
-    size.outputs = spec.channel_multipliers[level];
-    if (level < levels - 1) {
-      size.coarse = size.pixels * size.inputs;
-      size.pixels *= 4;
-      size.width *= 2;
-    }
+  const std::vector<LevelSize> levels = LevelSizes(spec, cells);
+  for (const LevelSize& size : levels) {
     const bool is_in_bands = tile > 0 && size.pixels > most_pixels;
     most =
         std::max(most, is_in_bands ? ValuesInBands(size, most_pixels, is_on_gpu)
                                    : ValuesWhole(size, is_on_gpu));
-    size.inputs = size.outputs;
   }
   const int64_t scale = spec.base_channels * MatrixBytes(is_on_gpu);
-  const int64_t picture = size.pixels * 3 * (kFloat + kFloat + kFloat + 1);
+  const LevelSize& finest = levels.back();
+  const int64_t picture = finest.pixels * 3 * (kFloat + kFloat + kFloat + 1);
   return std::max(most * scale,
-                  2 * size.pixels * size.inputs * scale + picture);
+                  2 * finest.pixels * finest.outputs * scale + picture);
 }
 
 std::vector<MemoryAccount> PlanMemory(const ModelSpec& spec,
@@ -384,12 +466,13 @@ std::vector<MemoryAccount> PlanMemory(const ModelSpec& spec,
                           gpu)}));
   if (gpu) {
     const StepSize recorded = LargestStep(spec, gpu, kRecordedRows);
+    const int64_t of_step = StagingBytes(transformer, recorded, gpu) +
+                            ActivationBytes(transformer, recorded, gpu);
     // Once where it is recorded, and once where it is tried before.
     add("recorded steps",
-        (demand.records_all_at_start ? 1 : 2) *
-                (StagingBytes(transformer, recorded, gpu) +
-                 ActivationBytes(transformer, recorded, gpu)) +
-            RecordingBytes(spec));
+        (demand.records_all_at_start ? 1 : 2) * of_step + RecordingBytes(spec));
+    add("recorded decodings",
+        RecordedDecodingBytes(spec, demand.vae_tile, of_step));
     add("modulations of a step", StepModulationBytes(transformer));
     if (demand.text_encoder_on_device) {
       add("recorded texts", RecordedTextBytes(spec));

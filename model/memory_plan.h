@@ -23,6 +23,10 @@ namespace heatkv::model {
 // all slots.
 inline constexpr std::int64_t kRecordedRows = 2048;
 
+// Of the largest level of the VAE that a GPU records (RecordedDecoder): 128x128
+// and a quarter, because sides are not the same.
+inline constexpr std::int64_t kRecordedDecodingPixels = 20480;
+
 struct MemoryDemand {
   std::string device = "cpu";
   bool is_on_gpu = false;

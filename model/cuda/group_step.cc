@@ -70,6 +70,11 @@ absl::Status GroupStep::CheckShape(const TransformerSpec& spec) {
   return absl::OkStatus();
 }
 
+Recorder& GroupStep::recorder() {
+  if (!recorder_.has_value()) recorder_.emplace();
+  return *recorder_;
+}
+
 const at::Tensor& GroupStep::Rotations(const cache::Grid& grid,
                                        const cache::Grid& rope_grid) {
   at::Tensor& rotations =
@@ -119,7 +124,6 @@ at::Tensor GroupStep::Logits(std::span<const GroupMember> members, int capacity,
   // Room for whatever a schedule may keep, so that it need not grow later.
   const std::int64_t room = layout.MostValues();
   uploads_.Reserve(room);
-  if (!recorder_.has_value()) recorder_.emplace();
   const at::Tensor rotations = Rotations(grid, rope_grid);
   const auto compute =
       [&](const at::Tensor& x, const GroupModulations& modulations,
@@ -144,9 +148,9 @@ at::Tensor GroupStep::Logits(std::span<const GroupMember> members, int capacity,
         slots.inputs.size() == 1 ? slots.inputs[0] : at::cat(slots.inputs);
     slots.inputs.clear();  // large
     PlacedModulations& placed =
-        recorder_->ModulationsFor(*slots.texts[0], layout.rows());
+        recorder().ModulationsFor(*slots.texts[0], layout.rows());
     placed.Fill(slots.texts);
-    const at::Tensor table = recorder_->TableFor(room);
+    const at::Tensor table = recorder().TableFor(room);
     const std::int64_t staging_rows = send_tables(table);
     return compute(x, placed.First(layout.rows()), StepTables(layout, table),
                    staging_rows);
@@ -156,7 +160,7 @@ at::Tensor GroupStep::Logits(std::span<const GroupMember> members, int capacity,
       tokens_so_far, is_last, branches, capacity, count, layout.MostValues()}];
   if (recorded == nullptr) {
     recorded = std::make_unique<RecordedStep>(
-        *recorder_,
+        recorder(),
         at::empty({layout.rows(), grid.tokens(), transformer_->spec().width},
                   slots.inputs[0].options()),
         *slots.texts[0], layout,

@@ -66,6 +66,10 @@ class GroupStep {
   // OK if the kernels take a model of this shape, else InvalidArgument.
   static absl::Status CheckShape(const TransformerSpec& spec);
 
+  // What steps are recorded with.  Whoever records with it, too, replays what
+  // it has recorded in between steps.
+  Recorder& recorder();
+
   // `arena` must be the same at every call.
   //
   // Computes the next scale of every member and gives each its bits.  All are

@@ -8,7 +8,6 @@
 #include <bit>
 #include <utility>
 
-#include "base/check.h"
 #include "model/cuda/graph_recording.h"
 
 namespace heatkv::model {
@@ -46,12 +45,11 @@ at::Tensor Recorder::TableFor(std::int64_t values) {
 }
 
 at::Tensor Recorder::InputLike(const at::Tensor& x) {
-  at::Tensor& input = inputs_[Room(x.numel())];
+  at::Tensor& input = inputs_[{x.scalar_type(), Room(x.numel())}];
   if (!input.defined()) {
     input =
         at::empty({static_cast<std::int64_t>(Room(x.numel()))}, x.options());
   }
-  HEATKV_CHECK(input.scalar_type() == x.scalar_type());
   return input.narrow(0, 0, x.numel()).view(x.sizes());
 }
 

@@ -18,15 +18,17 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <utility>
 
 #include "model/cuda/placed_modulations.h"
 #include "model/cuda/step_tables.h"
 
 namespace heatkv::model {
 
-// What all recordings share: the stream they are made on, the memory of what
-// lies between inputs and logits, and places for modulations and tables.  Those
-// grow by doubling, and what is there stays.
+// What all recordings share, those of decodings (recorded_decoder.h) included:
+// the stream they are made on, the memory of what lies between inputs and
+// results, and places for inputs, modulations and tables.  Those grow by
+// doubling, and what is there stays.
 class Recorder {
  public:
   using Pool = decltype(at::cuda::graph_pool_handle());
@@ -49,7 +51,7 @@ class Recorder {
   // By their rooms, in rows and in values.
   std::map<std::uint64_t, PlacedModulations> modulations_;
   std::map<std::uint64_t, at::Tensor> tables_;
-  std::map<std::uint64_t, at::Tensor> inputs_;
+  std::map<std::pair<at::ScalarType, std::uint64_t>, at::Tensor> inputs_;
 };
 
 class RecordedStep {

@@ -26,6 +26,16 @@ at::Tensor Merge(const at::Tensor& weight, int dim, int position) {
                        : at::cat({both, ends}, dim);
 }
 
+// [pixels, channels] of rows whose channels lie together.
+at::Tensor Pixels(const at::Tensor& rows) {
+  return rows.permute({0, 2, 3, 1}).view({-1, rows.size(1)});
+}
+
+// Rows of an image whose doubles are or contain those of `band`.
+RowBand Undoubled(RowBand band) {
+  return {band.first / 2, (band.last + 1) / 2};
+}
+
 }  // namespace
 
 std::string UnwrappedName(const WeightStore& weights, const std::string& prefix,
@@ -70,6 +80,18 @@ at::Tensor Convolution::DeferredBand(const at::Tensor& rows_with_halo,
       .narrow(2, band.first - read.first, band.rows());
 }
 
+void Convolution::DeferInto(const at::Tensor& rows, at::Tensor out) const {
+  HEATKV_CHECK_EQ(weight.size(2), 1);
+  const at::Tensor x = Pixels(rows.contiguous(kChannelsLast));
+  const at::Tensor matrix = weight.flatten(1).t();
+  at::Tensor pixels = Pixels(out);
+  if (weight.is_cpu()) {
+    at::addmm_out(pixels, bias, x, matrix);
+  } else {
+    at::mm_out(pixels, x, matrix);
+  }
+}
+
 void AddTo(at::Tensor& x, const at::Tensor& bias, const at::Tensor& added) {
 #if HEATKV_CUDA
   if (x.is_cuda()) {
@@ -111,10 +133,14 @@ at::Tensor DoublingConvolution::operator()(const at::Tensor& x) const {
   return Band(x, {0, 2 * x.size(2)});
 }
 
+RowBand DoublingConvolution::Sources(RowBand band, std::int64_t height) {
+  return Undoubled(band).WithHalo(height);
+}
+
 at::Tensor DoublingConvolution::Band(const at::Tensor& x, RowBand band) const {
   // Rows of x whose doubles are wanted, and those that these see.
-  const RowBand own = {band.first / 2, (band.last + 1) / 2};
-  const RowBand read = own.WithHalo(x.size(2));
+  const RowBand own = Undoubled(band);
+  const RowBand read = Sources(band, x.size(2));
   const at::Tensor rows = x.narrow(2, read.first, read.rows());
   if (!weight_.defined()) {
     return InParts(rows, {own.first - read.first, own.last - read.first})

@@ -36,6 +36,10 @@ struct Convolution {
   // The rows of `band` of the same, from an image's rows with their halo.
   at::Tensor DeferredBand(const at::Tensor& rows_with_halo, RowBand band,
                           std::int64_t height) const;
+
+  // Deferred of rows into rows of an image whose channels lie together, without
+  // anything in between.  REQUIRES: the side is 1.
+  void DeferInto(const at::Tensor& rows, at::Tensor out) const;
 };
 
 // x = x + bias + added, in place; bias as deferred_bias() has it.
@@ -59,6 +63,9 @@ class DoublingConvolution {
 
   // x [1, channels, h, w] -> [1, channels, 2 h, 2 w].
   at::Tensor operator()(const at::Tensor& x) const;
+
+  // The rows of x, one of `height`, that `band` of the result is made of.
+  static RowBand Sources(RowBand band, std::int64_t height);
 
   // The rows of `band` of that alone: [1, channels, rows, 2 w].
   at::Tensor Band(const at::Tensor& x, RowBand band) const;

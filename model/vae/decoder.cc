@@ -2,10 +2,12 @@
 
 #include <ATen/ATen.h>
 
+#include <cstddef>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
+#include "model/vae/image_in_bands.h"
 #include "model/vae/row_bands.h"
 
 namespace heatkv::model {
@@ -48,23 +50,52 @@ absl::StatusOr<std::unique_ptr<VaeDecoder>> VaeDecoder::Load(
 }
 
 at::Tensor VaeDecoder::Decode(const at::Tensor& codes, int tile) const {
-  const std::int64_t most_pixels = std::int64_t{tile} * tile;
+  return Finish(Begin(codes, /*levels=*/0), /*levels=*/0, tile);
+}
+
+int VaeDecoder::LevelsUpTo(std::int64_t height, std::int64_t width,
+                           std::int64_t most_pixels) const {
+  std::int64_t pixels = height * width;
+  int levels = 0;
+  while (levels < static_cast<int>(levels_.size()) && pixels <= most_pixels) {
+    ++levels;
+    pixels *= 4;
+  }
+  return levels;
+}
+
+at::Tensor VaeDecoder::Begin(const at::Tensor& codes, int levels) const {
   at::Tensor x = input_(codes.to(input_.weight.scalar_type())
                             .contiguous(at::MemoryFormat::ChannelsLast));
   for (const ResidualBlock& block : middle_) x = block(std::move(x));
+  for (int i = 0; i < levels; ++i) x = Whole(levels_[i], std::move(x));
+  const bool is_all = levels == static_cast<int>(levels_.size());
+  return is_all ? Output(std::move(x)) : x;
+}
+
+at::Tensor VaeDecoder::Finish(at::Tensor x, int levels, int tile) const {
+  if (levels == static_cast<int>(levels_.size())) return x;
+  const std::int64_t most_pixels = std::int64_t{tile} * tile;
   bool is_in_bands = false;
-  for (const Level& level : levels_) {
+  for (std::size_t i = levels; i < levels_.size(); ++i) {
+    const Level& level = levels_[i];
     const std::int64_t pixels =
         x.size(2) * x.size(3) * (level.doubling.has_value() ? 4 : 1);
     is_in_bands = tile > 0 && pixels > most_pixels;
-    if (is_in_bands) {
-      x = InBands(level, std::move(x), most_pixels);
-      continue;
-    }
-    if (level.doubling.has_value()) x = (*level.doubling)(x);
-    for (const ResidualBlock& block : level.blocks) x = block(std::move(x));
+    x = is_in_bands ? InBands(level, std::move(x), most_pixels)
+                    : Whole(level, std::move(x));
   }
-  if (is_in_bands) return OutputInBands(std::move(x), most_pixels);
+  return is_in_bands ? OutputInBands(std::move(x), most_pixels)
+                     : Output(std::move(x));
+}
+
+at::Tensor VaeDecoder::Whole(const Level& level, at::Tensor x) {
+  if (level.doubling.has_value()) x = (*level.doubling)(x);
+  for (const ResidualBlock& block : level.blocks) x = block(std::move(x));
+  return x;
+}
+
+at::Tensor VaeDecoder::Output(at::Tensor x) const {
   return output_(output_norm_.Consume(std::move(x), {})).to(at::kFloat);
 }
 
@@ -74,16 +105,8 @@ at::Tensor VaeDecoder::InBands(const Level& level, at::Tensor x,
   if (level.doubling.has_value()) {
     const DoublingConvolution& doubling = *level.doubling;
     if (block != level.blocks.end() && block->changes_channels()) {
-      const std::int64_t height = 2 * x.size(2);
-      const std::int64_t width = 2 * x.size(3);
-      x = block->InBands(
-          ImageInBands{.height = height,
-                       .width = width,
-                       .make =
-                           [&doubling, coarse = std::move(x)](RowBand band) {
-                             return doubling.Band(coarse, band);
-                           }},
-          most_pixels);
+      DoubledImage doubled(&doubling, std::move(x));
+      x = block->InBands(doubled, most_pixels);
       ++block;
     } else {
       x = doubling(x);

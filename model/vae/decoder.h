@@ -4,8 +4,7 @@
 //
 // Whole, a decoding holds several images of the finest levels at once.  In
 // bands of rows (residual_block.h) it holds two and a band or two of its
-// convolutions, whatever the coarser level has left; memory_plan.h says in
-// bytes how much.
+// convolutions; memory_plan.h says in bytes how much.
 //
 // Immutable after loading.  Used by one thread.
 
@@ -42,16 +41,32 @@ class VaeDecoder {
   // tile x tile pixels are computed in bands of at most so many; 0: none is.
   at::Tensor Decode(const at::Tensor& codes, int tile = 0) const;
 
+  // The same in two parts, for whoever computes the first one in a way of its
+  // own (cuda/recorded_decoder.h).
+  //
+  // How many levels, from the coarsest on, have at most `most_pixels` pixels
+  // with codes of this size.
+  int LevelsUpTo(std::int64_t height, std::int64_t width,
+                 std::int64_t most_pixels) const;
+  // What the first `levels` levels make, none of them in bands; where these are
+  // all, the picture.
+  at::Tensor Begin(const at::Tensor& codes, int levels) const;
+  // The picture from what Begin made of as many levels, which is used up.
+  at::Tensor Finish(at::Tensor x, int levels, int tile) const;
+
  private:
   struct Level {
     std::optional<DoublingConvolution> doubling;  // but at the coarsest level
     std::vector<ResidualBlock> blocks;
   };
 
-  // The level's result from the coarser one's, with bands of `most_pixels`.
+  // The level's result from the coarser one's.
+  static at::Tensor Whole(const Level& level, at::Tensor x);
+  // The same with bands of `most_pixels`.
   static at::Tensor InBands(const Level& level, at::Tensor x,
                             std::int64_t most_pixels);
   // The picture from the finest level's result.
+  at::Tensor Output(at::Tensor x) const;
   at::Tensor OutputInBands(at::Tensor x, std::int64_t most_pixels) const;
 
   VaeDecoder() = default;

@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <utility>
 
@@ -13,13 +14,6 @@ namespace {
 
 at::Tensor RowsOf(const at::Tensor& image, RowBand band) {
   return image.narrow(2, band.first, band.rows());
-}
-
-at::Tensor StatisticsOf(const std::function<at::Tensor(RowBand)>& image,
-                        const std::vector<RowBand>& bands) {
-  GroupSums sums;
-  for (const RowBand band : bands) sums.Add(image(band), /*input_bias=*/{});
-  return sums.Statistics();
 }
 
 // Puts into each band's halo what its neighbours have there, instead of what a
@@ -52,13 +46,12 @@ ResidualBlock ResidualBlock::Take(WeightStore& weights,
     block.shortcut_ = Convolution::Take(
         weights, absl::StrCat(prefix, ".nin_shortcut"), outputs, inputs, 1);
   }
+  block.hidden_bias_ = block.conv1_.deferred_bias();
+  block.result_bias_ = block.conv2_.deferred_bias();
+  if (block.result_bias_.defined() && inputs != outputs) {
+    block.result_bias_ = block.result_bias_ + block.shortcut_->deferred_bias();
+  }
   return block;
-}
-
-at::Tensor ResidualBlock::deferred_bias() const {
-  const at::Tensor bias = conv2_.deferred_bias();
-  if (!bias.defined() || !shortcut_.has_value()) return bias;
-  return bias + shortcut_->deferred_bias();
 }
 
 // Biases are added where the next kernel reads anyway, and images that nobody
@@ -74,9 +67,9 @@ at::Tensor ResidualBlock::operator()(at::Tensor x) const {
   }
   at::Tensor result = conv1_.Deferred(normed);
   normed.reset();
-  result = norm2_.Consume(std::move(result), conv1_.deferred_bias());
+  result = norm2_.Consume(std::move(result), hidden_bias_);
   result = conv2_.Deferred(result);
-  model::AddTo(result, deferred_bias(), kept);
+  model::AddTo(result, result_bias_, kept);
   return result;
 }
 
@@ -90,44 +83,52 @@ at::Tensor ResidualBlock::InBands(at::Tensor x,
   std::vector<at::Tensor> hidden =
       Hidden([&x](RowBand band) { return RowsOf(x, band); }, height,
              sums.Statistics(), /*may_write=*/false, bands);
-  const at::Tensor bias = deferred_bias();
-  for (std::size_t i = 0; i < bands.size(); ++i) {
-    at::Tensor result = RowsOf(x, bands[i]);
-    model::AddTo(result, bias,
-                 conv2_.DeferredBand(hidden[i], bands[i], height));
-    hidden[i].reset();
-  }
+  AddHidden(std::move(hidden), bands, x);
   return x;
 }
 
-at::Tensor ResidualBlock::InBands(ImageInBands x,
+at::Tensor ResidualBlock::InBands(ImageInBands& x,
                                   std::int64_t most_pixels) const {
   HEATKV_CHECK(changes_channels());
-  const std::vector<RowBand> bands = RowBands(x.height, x.width, most_pixels);
-  // Each becomes a band of the result.
-  std::vector<at::Tensor> pieces = Hidden(
-      x.make, x.height, StatisticsOf(x.make, bands), /*may_write=*/true, bands);
-  const at::Tensor bias = deferred_bias();
-  for (std::size_t i = 0; i < bands.size(); ++i) {
-    at::Tensor result = shortcut_->Deferred(x.make(bands[i]));
-    model::AddTo(result, bias,
-                 conv2_.DeferredBand(pieces[i], bands[i], x.height));
-    pieces[i] = std::move(result);
+  const std::int64_t outputs = shortcut_->weight.size(0);
+  const std::int64_t inputs = shortcut_->weight.size(1);
+  at::Tensor image =
+      at::empty({1, outputs, x.height(), x.width()},
+                shortcut_->weight.options(), at::MemoryFormat::ChannelsLast);
+  GroupSums sums;
+  for (const RowBand band : RowBands(x.height(), x.width(), most_pixels)) {
+    const at::Tensor rows = x.Make(band);
+    sums.Add(rows, /*input_bias=*/{});
+    shortcut_->DeferInto(rows, RowsOf(image, band));
   }
-  x.make = nullptr;
-  at::Tensor whole =
-      at::empty({1, pieces[0].size(1), x.height, x.width}, pieces[0].options(),
-                at::MemoryFormat::ChannelsLast);
+  // Two images are there in the end, so a band of the input may take no more
+  // than one of the outputs does elsewhere.
+  const std::vector<RowBand> bands =
+      RowBands(x.height(), x.width(),
+               std::min(most_pixels, most_pixels * outputs / inputs));
+  std::vector<RowBand> reads;
+  for (const RowBand band : bands) reads.push_back(band.WithHalo(x.height()));
+  x.MakeOnlyOnce(reads);
+  AddHidden(Hidden([&x](RowBand band) { return x.Make(band); }, x.height(),
+                   sums.Statistics(), /*may_write=*/true, bands),
+            bands, image);
+  return image;
+}
+
+void ResidualBlock::AddHidden(std::vector<at::Tensor> hidden,
+                              const std::vector<RowBand>& bands,
+                              at::Tensor& image) const {
   for (std::size_t i = 0; i < bands.size(); ++i) {
-    RowsOf(whole, bands[i]).copy_(pieces[i]);
+    at::Tensor result = RowsOf(image, bands[i]);
+    model::AddTo(result, result_bias_,
+                 conv2_.DeferredBand(hidden[i], bands[i], image.size(2)));
+    hidden[i].reset();
   }
-  return whole;
 }
 
 std::vector<at::Tensor> ResidualBlock::Hidden(
     const Rows& x, std::int64_t height, const at::Tensor& statistics,
     bool may_write, const std::vector<RowBand>& bands) const {
-  const at::Tensor bias = conv1_.deferred_bias();
   GroupSums sums;
   std::vector<at::Tensor> hidden;
   for (const RowBand band : bands) {
@@ -137,12 +138,12 @@ std::vector<at::Tensor> ResidualBlock::Hidden(
     hidden.push_back(conv1_.Deferred(normed));
     sums.Add(RowsOf(hidden.back(),
                     {band.first - read.first, band.last - read.first}),
-             bias);
+             hidden_bias_);
   }
   FillHalos(hidden);
   const at::Tensor hidden_statistics = sums.Statistics();
   for (const at::Tensor& rows : hidden) {
-    norm2_.Rows(rows, bias, hidden_statistics, /*may_write=*/true);
+    norm2_.Rows(rows, hidden_bias_, hidden_statistics, /*may_write=*/true);
   }
   return hidden;
 }

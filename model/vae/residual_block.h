@@ -2,14 +2,14 @@
 // image or, for large ones, in bands of rows.
 //
 // In bands, a block holds two images of its outputs, counting its result: what
-// its first convolution makes, and the input or, where that can be made band by
-// band, the result.  All else is there for a band or two.  The first
-// convolution's result is kept as bands with their halo, which is room that the
-// convolution itself leaves, so that it is normalised where it lies and each
-// band is given back as soon as the second convolution has read it.  An input
-// that is made is made three times: for the sums of the norm, for the first
-// convolution and for the shortcut; keeping the shortcut's result instead would
-// be a third image.
+// its first convolution makes, and the input, which becomes the result, or,
+// where the input is made band by band, the shortcut's image, which does.  All
+// else is there for a band.  The first convolution's result is kept as bands
+// with their halo, which is room that the convolution itself leaves, so that it
+// is normalised where it lies and each band is given back as soon as the second
+// convolution has read it.  An input that is made is made twice: for the sums
+// of the norm and the shortcut, and for the first convolution, while that of
+// which it is made goes band by band.
 //
 // The result is that of the whole image but for rounding; the price is reading
 // the input twice and two rows a band too many, in time and, for what the first
@@ -29,18 +29,11 @@
 
 #include "model/vae/convolution.h"
 #include "model/vae/group_norm.h"
+#include "model/vae/image_in_bands.h"
 #include "model/vae/row_bands.h"
 #include "model/weights/weight_store.h"
 
 namespace heatkv::model {
-
-// An image that is made band by band, as often as it is asked for.
-struct ImageInBands {
-  std::int64_t height = 0;
-  std::int64_t width = 0;
-  // [1, channels, rows, width], nobody else's.
-  std::function<at::Tensor(RowBand)> make;
-};
 
 // x' = shortcut(x) + conv2(swish(norm2(conv1(swish(norm1(x)))))); the shortcut
 // is a 1x1 convolution where channels change and the identity elsewhere.
@@ -58,7 +51,7 @@ class ResidualBlock {
   // REQUIRES: !changes_channels().
   at::Tensor InBands(at::Tensor x, std::int64_t most_pixels) const;
   // REQUIRES: changes_channels().
-  at::Tensor InBands(ImageInBands x, std::int64_t most_pixels) const;
+  at::Tensor InBands(ImageInBands& x, std::int64_t most_pixels) const;
 
  private:
   // Makes rows of an image.
@@ -70,14 +63,18 @@ class ResidualBlock {
   std::vector<at::Tensor> Hidden(const Rows& x, std::int64_t height,
                                  const at::Tensor& statistics, bool may_write,
                                  const std::vector<RowBand>& bands) const;
-  // Of what is added to the shortcut's result.
-  at::Tensor deferred_bias() const;
-
+  // Adds to the shortcut's image, without its bias, what conv2 makes of
+  // `hidden`.
+  void AddHidden(std::vector<at::Tensor> hidden,
+                 const std::vector<RowBand>& bands, at::Tensor& image) const;
   GroupNorm norm1_;
   Convolution conv1_;
   GroupNorm norm2_;
   Convolution conv2_;
   std::optional<Convolution> shortcut_;
+  // As Convolution::deferred_bias has them: conv1's, and that of the result.
+  at::Tensor hidden_bias_;
+  at::Tensor result_bias_;
 };
 
 }  // namespace heatkv::model

@@ -9,6 +9,7 @@ namespace heatkv::model {
 class AllocationPeak::Counter : public c10::MemoryReportingInfoBase {
  public:
   std::int64_t peak() const { return peak_; }
+  std::int64_t now() const { return now_; }
 
   void reportMemoryUsage(void* /*ptr*/, std::int64_t alloc_size,
                          std::size_t /*total_allocated*/,
@@ -29,5 +30,7 @@ AllocationPeak::AllocationPeak()
       guard_(c10::DebugInfoKind::PROFILER_STATE, counter_) {}
 
 std::int64_t AllocationPeak::bytes() const { return counter_->peak(); }
+
+std::int64_t AllocationPeak::now() const { return counter_->now(); }
 
 }  // namespace heatkv::model

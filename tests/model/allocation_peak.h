@@ -21,6 +21,9 @@ class AllocationPeak {
   // Bytes at most at once so far, beyond what there was before.
   std::int64_t bytes() const;
 
+  // Bytes now, beyond what there was before; negative if there are fewer.
+  std::int64_t now() const;
+
  private:
   class Counter;
 

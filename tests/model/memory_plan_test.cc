@@ -169,11 +169,36 @@ TEST(MemoryPlanTest, EveryRecordedStepOfEverySizeCounts) {
   more.ladders[1].ladder = *cache::ScaleLadder::Create(grids, 3);
   EXPECT_EQ(recorded(more, true), recorded(one, true));
   more.ladders[1].rope_grid = {70, 56};
-  // Nine scales with guidance and without, three and five of them also alone.
+  // Nine scales with guidance and without, four and five of them also alone;
+  // and logits.
   const std::int64_t kernels = 32 * 24 * 1024;
-  EXPECT_GT(recorded(more, true), recorded(one, true) + 26 * kernels);
-  EXPECT_LT(recorded(more, true), recorded(one, true) + 29 * kernels);
+  EXPECT_GT(recorded(more, true), recorded(one, true) + 27 * kernels);
+  EXPECT_LT(recorded(more, true), recorded(one, true) + 30 * kernels);
   EXPECT_GT(recorded(one, false), recorded(one, true));
+}
+
+TEST(MemoryPlanTest, RecordedDecodingsTakeNoMoreThanTheyShareWithSteps) {
+  const auto recorded = [](const ModelSpec& spec, int tile) {
+    return PartOf(
+        PlanMemory(spec,
+                   {.device = "cuda", .is_on_gpu = true, .vae_tile = tile})[0],
+        "recorded decodings");
+  };
+  const ModelSpec one = Infinity2b();
+  // Kernels of every size, and places for codes.
+  EXPECT_GT(recorded(one, 512), 1e6);
+  EXPECT_LT(recorded(one, 512), 8e6);
+  ModelSpec more = one;
+  more.ladders.push_back(one.ladders[0]);
+  EXPECT_EQ(recorded(more, 512), recorded(one, 512));
+  std::vector<cache::Grid> grids = one.ladders[0].ladder.grids();
+  grids.back() = {63, 64};
+  more.ladders[1].ladder = *cache::ScaleLadder::Create(grids, 3);
+  // Two blocks, two levels of three and doublings.
+  EXPECT_EQ(recorded(more, 512), recorded(one, 512) + 10 * 16 * 1024);
+  // One more level would be in bands.
+  EXPECT_EQ(recorded(more, 100), recorded(one, 100) + 6 * 16 * 1024);
+  EXPECT_LT(recorded(one, 100), recorded(one, 512));
 }
 
 TEST(MemoryPlanTest, ATextsBytesAreThoseOfItsTensors) {

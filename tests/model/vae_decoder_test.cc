@@ -125,6 +125,36 @@ TEST(VaeDecoderTest, InBandsThePictureIsThatOfTheWholeImage) {
   }
 }
 
+TEST(VaeDecoderTest, InTwoPartsThePictureIsTheSame) {
+  VaeSpec spec = SmallVae();
+  spec.channel_multipliers = {1, 2, 2};
+  const TemporaryFolder folder;
+  WriteSafetensors(folder.File("w"), RandomVaeWeights(spec, 4, 1));
+  const auto vae =
+      VaeDecoder::Load(spec, 4, *WeightStore::Open({folder.File("w")}, {}));
+  ASSERT_TRUE(vae.ok()) << vae.status();
+  // Levels of 35, 140 and 560 pixels.
+  for (const auto& [pixels, levels] : {std::pair(34, 0),
+                                       {35, 1},
+                                       {139, 1},
+                                       {140, 2},
+                                       {559, 2},
+                                       {560, 3},
+                                       {1 << 20, 3}}) {
+    EXPECT_EQ((*vae)->LevelsUpTo(5, 7, pixels), levels) << pixels;
+  }
+  const at::Tensor codes = at::randn({1, 4, 5, 7});
+  for (const int tile : {0, 15}) {
+    const at::Tensor picture = (*vae)->Decode(codes, tile);
+    for (int levels = 0; levels <= (tile == 0 ? 3 : 2); ++levels) {
+      const at::Tensor x = (*vae)->Begin(codes, levels);
+      EXPECT_EQ(x.size(2), levels == 0 ? 5 : 5 << (levels - 1));
+      EXPECT_TRUE(at::equal((*vae)->Finish(x, levels, tile), picture))
+          << levels << " levels, tile " << tile;
+    }
+  }
+}
+
 TEST(VaeDecoderTest, AcceptsLegacyNamesEncodersAndMasks) {
   const NamedTensors weights = RandomVaeWeights(SmallVae(), 4, 1);
   NamedTensors legacy;
