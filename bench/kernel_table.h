@@ -24,7 +24,8 @@ struct DeviceEvent {
 struct KernelRow {
   std::string name;  // without its parameters
   int calls = 0;
-  double microseconds = 0;  // of all calls
+  // Of all calls, with what they waited for the kernel in front of them.
+  double microseconds = 0;
 };
 
 // A stretch of the device's time.

@@ -1,3 +1,5 @@
+// Tiles of 72 rows are among the matrix unit's further shapes.
+#define CUTE_SM90_EXTENDED_MMA_SHAPES_ENABLED
 #include <cooperative_groups.h>
 #include <cuda.h>
 #include <cuda_bf16.h>
@@ -10,6 +12,7 @@
 #include <cute/arch/copy_sm90_desc.hpp>
 #include <cute/arch/copy_sm90_tma.hpp>
 #include <cute/arch/mma_sm90_gmma.hpp>
+#include <cute/arch/mma_sm90_gmma_ext.hpp>
 #include <string>
 #include <utility>
 
@@ -51,6 +54,7 @@ template <int kRows> struct MatrixUnit;
 template <> struct MatrixUnit<8> { using Type = cute::SM90::GMMA::MMA_64x8x16_F32BF16BF16_SS<Major::K, Major::K>; };
 template <> struct MatrixUnit<32> { using Type = cute::SM90::GMMA::MMA_64x32x16_F32BF16BF16_SS<Major::K, Major::K>; };
 template <> struct MatrixUnit<64> { using Type = cute::SM90::GMMA::MMA_64x64x16_F32BF16BF16_SS<Major::K, Major::K>; };
+template <> struct MatrixUnit<72> { using Type = cute::SM90::GMMA::MMA_64x72x16_F32BF16BF16_SS<Major::K, Major::K>; };
 template <> struct MatrixUnit<96> { using Type = cute::SM90::GMMA::MMA_64x96x16_F32BF16BF16_SS<Major::K, Major::K>; };
 template <> struct MatrixUnit<128> { using Type = cute::SM90::GMMA::MMA_64x128x16_F32BF16BF16_SS<Major::K, Major::K>; };
 // clang-format on
@@ -77,7 +81,7 @@ __device__ std::uint64_t TileDescriptor(std::uint32_t address) {
 __device__ float Gelu(float x) {
   constexpr float kRoot = 0.7978845608028654f;  // sqrt(2 / pi)
   const float y = kRoot * (x + 0.044715f * x * x * x);
-  return x / (1 + expf(-2 * y));
+  return __fdividef(x, 1 + __expf(-2 * y));
 }
 
 struct Arguments {
@@ -434,6 +438,8 @@ void Launch(const FewRowsProduct& work, Stream stream) {
     LaunchWith<32>(work, stream);
   } else if (rows <= 64) {
     LaunchWith<64>(work, stream);
+  } else if (rows <= 72) {
+    LaunchWith<72>(work, stream);
   } else if (rows <= 96) {
     LaunchWith<96>(work, stream);
   } else {
