@@ -86,7 +86,7 @@ class Stream {
   }
 
   at::Tensor RunToBf16() {
-    at::Tensor out = at::empty({x_.size(0) * x_.size(1), x_.size(2)},
+    at::Tensor out = EmptyRows(x_.size(0) * x_.size(1), x_.size(2),
                                x_.options().dtype(at::kBFloat16));
     Run(out);
     return out;
@@ -187,7 +187,8 @@ class Staging {
 at::Tensor AttendToTexts(int layer, const TransformerSpec& spec,
                          std::int64_t rows, const kernels::RowText* texts,
                          const at::Tensor& queries) {
-  at::Tensor out = at::empty_like(queries);
+  at::Tensor out =
+      EmptyRows(queries.size(0), queries.size(1), queries.options());
   kernels::CrossAttention work;
   work.queries = queries.const_data_ptr();
   work.out = out.mutable_data_ptr();

@@ -15,13 +15,17 @@ at::Tensor MultiplyFewRows(const Linear& linear, const at::Tensor& x,
   HEATKV_CHECK(x.scalar_type() == at::kBFloat16 &&
                linear.weight.scalar_type() == at::kBFloat16 &&
                linear.bias.scalar_type() == at::kBFloat16);
-  at::Tensor out = at::empty({x.size(0), linear.weight.size(0)}, x.options());
+  at::Tensor out = EmptyRows(x.size(0), linear.weight.size(0), x.options());
   kernels::FewRowsProduct work;
   work.x = x.const_data_ptr();
   work.weights = linear.weight.const_data_ptr();
   work.bias = linear.bias.const_data_ptr();
   work.out = out.mutable_data_ptr();
   work.rows = x.size(0);
+  work.readable_rows =
+      (static_cast<std::int64_t>(x.storage().nbytes() / x.element_size()) -
+       x.storage_offset()) /
+      x.size(1);
   work.inputs = x.size(1);
   work.outputs = out.size(1);
   work.gelu = gelu;
@@ -40,6 +44,15 @@ LayerProducts ProductsFor(const TransformerSpec& spec, std::int64_t rows) {
                  kernels::CanMultiplyFewRows(hidden, width)
              ? LayerProducts::kOfFewRows
              : LayerProducts::kOfAnyRows;
+}
+
+at::Tensor EmptyRows(std::int64_t rows, std::int64_t width,
+                     const at::TensorOptions& options) {
+  constexpr std::int64_t kTile = kernels::kMostTileRows;
+  // More rows than a group of few has are not worth it.
+  if (rows > 1024) return at::empty({rows, width}, options);
+  return at::empty({(rows + kTile - 1) / kTile * kTile, width}, options)
+      .narrow(0, 0, rows);
 }
 
 at::Tensor Multiply(LayerProducts products, const Linear& linear,

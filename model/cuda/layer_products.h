@@ -13,6 +13,7 @@
 #define MODEL_CUDA_LAYER_PRODUCTS_H_
 
 #include <ATen/core/Tensor.h>
+#include <c10/core/TensorOptions.h>
 
 #include <cstdint>
 
@@ -30,6 +31,11 @@ enum class LayerProducts {
 // (tokens of all branches): whatever the group, so that company changes
 // nothing.  Asks the current device what it can do.
 LayerProducts ProductsFor(const TransformerSpec& spec, std::int64_t rows);
+
+// For x or what comes of it, [rows, width]: with memory behind it so that
+// products of few rows read whole tiles.
+at::Tensor EmptyRows(std::int64_t rows, std::int64_t width,
+                     const at::TensorOptions& options);
 
 // x W^T + b of bf16 x [rows, inputs].
 at::Tensor Multiply(LayerProducts products, const Linear& linear,

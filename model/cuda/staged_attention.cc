@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
 #include "model/cuda/kernel_calls.h"
+#include "model/cuda/layer_products.h"
 #include "model/kernels/deal_attention.h"
 #include "model/kernels/hopper_attention.h"
 #include "model/kernels/short_attention.h"
@@ -120,7 +121,7 @@ class Short final : public StagedAttention {
 
   at::Tensor Attend(int layer) override {
     at::Tensor out =
-        at::empty({queries().size(0), queries().size(1) * queries().size(2)},
+        EmptyRows(queries().size(0), queries().size(1) * queries().size(2),
                   queries().options());
     work_.out = out.mutable_data_ptr();
     work_.key_begin = tables_.key_begin(layer).const_data_ptr<int>();

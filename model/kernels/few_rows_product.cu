@@ -402,7 +402,8 @@ void LaunchParts(const FewRowsProduct& work, Stream stream) {
       .gelu = work.gelu};
   Check(
       cudaLaunchKernelEx(
-          &config, kernel, MapOf(work.x, work.rows, work.inputs, kRows),
+          &config, kernel,
+          MapOf(work.x, work.readable_rows, work.inputs, kRows),
           MapOf(work.weights, work.outputs, work.inputs, kOutputs), arguments),
       "product of " + std::to_string(work.rows) + " rows, " +
           std::to_string(work.inputs) + " inputs and " +
@@ -430,7 +431,7 @@ bool CanMultiplyFewRows(std::int64_t inputs, std::int64_t outputs) {
 
 void Launch(const FewRowsProduct& work, Stream stream) {
   // As few tiles as can be, of as few rows as do.
-  const std::int64_t tiles = (work.rows + 127) / 128;
+  const std::int64_t tiles = (work.rows + kMostTileRows - 1) / kMostTileRows;
   const std::int64_t rows = (work.rows + tiles - 1) / tiles;
   if (rows <= 8) {
     LaunchWith<8>(work, stream);
@@ -443,7 +444,7 @@ void Launch(const FewRowsProduct& work, Stream stream) {
   } else if (rows <= 96) {
     LaunchWith<96>(work, stream);
   } else {
-    LaunchWith<128>(work, stream);
+    LaunchWith<kMostTileRows>(work, stream);
   }
 }
 

@@ -23,13 +23,20 @@
 
 namespace heatkv::kernels {
 
+// Rows of x are read in tiles of at most so many.  Tiles that go beyond the
+// memory of x are slower than whole ones.
+inline constexpr int kMostTileRows = 128;
+
 // out = f(x W^T + bias), sums in float32.
 struct FewRowsProduct {
-  const void* x = nullptr;        // bf16 [rows, inputs]
+  const void* x = nullptr;        // bf16 [readable_rows, inputs]
   const void* weights = nullptr;  // bf16 [outputs, inputs]
   const void* bias = nullptr;     // bf16 [outputs]
   void* out = nullptr;            // bf16 [rows, outputs]
   std::int64_t rows = 0;
+  // Of x that are memory, at least `rows`; what lies in the further ones does
+  // not matter.
+  std::int64_t readable_rows = 0;
   std::int64_t inputs = 0;
   std::int64_t outputs = 0;
   bool gelu = false;  // f is GELU with the hyperbolic tangent
@@ -39,9 +46,9 @@ struct FewRowsProduct {
 // compute capability 9.0, and `inputs` and `outputs` that are divided evenly.
 bool CanMultiplyFewRows(std::int64_t inputs, std::int64_t outputs);
 
-// REQUIRES: CanMultiplyFewRows; rows > 0.  Pointers are aligned to 16 bytes.
-// The weights are read before the kernel in front of this one has ended: they
-// must be older.
+// REQUIRES: CanMultiplyFewRows; 0 < rows <= readable_rows.  Pointers are
+// aligned to 16 bytes. The weights are read before the kernel in front of this
+// one has ended: they must be older.
 void Launch(const FewRowsProduct& work, Stream stream);
 
 }  // namespace heatkv::kernels
