@@ -254,10 +254,11 @@ int Run(const BenchFlags& flags, const std::filesystem::path& our_folder,
   }
   if (is_server_given || !flags.admin.empty()) {
     return Complain(
-        absl::StrCat(is_server_given ? "--server" : "--admin",
-                     " names a server that runs; --model, --random_weights, "
-                     "--device, --config, --tokenizer and --server_program "
-                     "start another one: give one or the other"),
+        absl::StrCat(
+            is_server_given ? "--server" : "--admin",
+            " names a server that runs; --model, --random_weights, "
+            "--device, --config, --tokenizer, --pool and "
+            "--server_program start another one: give one or the other"),
         kExitUsage);
   }
   const auto own = StartShown(flags, our_folder);

@@ -75,6 +75,7 @@ void AddOwnServerFlags(CLI::App& command, OwnServerFlags* flags) {
   add("--config", &flags->config, "Its configuration, deploy/heatkv.yaml");
   add("--tokenizer", &flags->tokenizer,
       "File or folder with its tokenizer, if the model has none");
+  add("--pool", &flags->pool, "Size of its pool, such as \"3 GiB\"");
   add("--server_program,--server-program", &flags->program,
       "The server (otherwise heatkv_server beside this program)");
 }

@@ -113,6 +113,7 @@ std::vector<std::string> ServerArguments(const OwnServerFlags& flags) {
   add("--random_weights", flags.random_weights);
   add("--tokenizer", flags.tokenizer);
   add("--device", flags.device);
+  add("--pool", flags.pool);
   return arguments;
 }
 

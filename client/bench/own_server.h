@@ -31,7 +31,7 @@ namespace heatkv::client {
 
 // Flags that are passed on to the server as they are; empty: not given.
 struct OwnServerFlags {
-  std::string model, random_weights, device, config, tokenizer;
+  std::string model, random_weights, device, config, tokenizer, pool;
   std::filesystem::path program;  // empty: the one beside ours
 
   // Whether any of them is given.

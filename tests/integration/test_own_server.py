@@ -76,14 +76,15 @@ def test_a_load_starts_a_server_and_stops_it(bench, model_folder, config):
 
 def test_random_weights_are_passed_on(bench, tmp_path):
     config = tmp_path / "heatkv.yaml"
-    config.write_text("cache: {pool: 4 MiB}\ntiers: {standard: 0.5, full: 1}\n")
+    config.write_text("tiers: {standard: 0.5, full: 1}\n")
     result = bench(
         f"--model={TINY}", "--random-weights", "18446744073709551615",
-        "--tokenizer=models/default", f"--config={config}", "--requests=2",
-        "--json=-", "--quiet",
+        "--tokenizer=models/default", f"--config={config}", "--pool=4 MiB",
+        "--requests=2", "--json=-", "--quiet",
     )
     assert result.returncode == 0 and result.stderr == "", result.stderr
     figures = json.loads(result.stdout)
+    assert figures["pool"]["limit_bytes"] == 4 << 20
     weights = figures["server"]["models"][0]["model_sha256"]
     assert weights == "random, seed 18446744073709551615"
     own = figures["own_server"]

@@ -29,10 +29,11 @@ TEST(OwnServerFlagsTest, ArePassedOnAsTheyAre) {
   flags.random_weights = "1";
   flags.tokenizer = "models/default";
   flags.device = "cuda:0,cuda:1";
-  EXPECT_THAT(
-      ServerArguments(flags),
-      ElementsAre("--model=infinity-2b", "--random_weights=1",
-                  "--tokenizer=models/default", "--device=cuda:0,cuda:1"));
+  flags.pool = "3 GiB";
+  EXPECT_THAT(ServerArguments(flags),
+              ElementsAre("--model=infinity-2b", "--random_weights=1",
+                          "--tokenizer=models/default",
+                          "--device=cuda:0,cuda:1", "--pool=3 GiB"));
   OwnServerFlags other;
   other.config = "a file.yaml";
   EXPECT_THAT(ServerArguments(other), ElementsAre("--config=a file.yaml"));
