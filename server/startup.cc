@@ -10,6 +10,7 @@
 #include "absl/time/clock.h"
 #include "base/status_macros.h"
 #include "calibration/sha256.h"
+#include "server/config/capacity.h"
 #include "server/config/device_names.h"
 #include "server/engine/forwarding_observer.h"
 #include "server/load_model.h"
@@ -199,6 +200,12 @@ absl::StatusOr<std::unique_ptr<RunningServer>> RunningServer::Start(
     StartFault* fault) {
   *fault = StartFault::kConfiguration;
   RETURN_IF_ERROR(CheckMemory(plan, log));
+  if (const std::string shortage =
+          DescribeShortage(plan.folder.spec, *plan.book,
+                           plan.config.default_tier, plan.pool_blocks);
+      !shortage.empty()) {
+    log->Write(LogLevel::kWarning, "small_pool", {{"message", shortage}});
+  }
   const absl::Time begin = absl::Now();
   *fault = StartFault::kModel;
   std::vector<DeviceModel> models;

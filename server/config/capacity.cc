@@ -1,8 +1,11 @@
 #include "server/config/capacity.h"
 
+#include <optional>
+
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "base/check.h"
 #include "base/readable_bytes.h"
 
 namespace heatkv::server {
@@ -33,6 +36,32 @@ absl::StatusOr<std::int64_t> PoolBlocks(const PoolSize& pool,
   return blocks;
 }
 
+namespace {
+
+// "1024x1024", width first
+std::string SizeOf(const model::ModelSpec& spec,
+                   const model::LadderSpec& ladder) {
+  const cache::Grid last = ladder.ladder.grid(ladder.ladder.num_scales() - 1);
+  return absl::StrCat(last.width * spec.pixels_per_token(), "x",
+                      last.height * spec.pixels_per_token());
+}
+
+}  // namespace
+
+std::string DescribeShortage(const model::ModelSpec& spec,
+                             const ScheduleBook& book, absl::string_view tier,
+                             std::int64_t pool_blocks) {
+  const std::optional<int> number = book.FindTier(tier);
+  HEATKV_CHECK(number.has_value()) << tier;
+  const cache::Trajectory& image = *book.plan(0, *number).guided;
+  if (image.peak_blocks() <= pool_blocks) return "";
+  return absl::StrCat(
+      "the pool has ",
+      ReadableBytes(pool_blocks * book.geometry().block_bytes()),
+      ", but an image of ", SizeOf(spec, spec.ladders[0]), " on tier \"", tier,
+      "\" under guidance needs ", ReadableBytes(image.peak_bytes()));
+}
+
 std::string DescribeCapacity(const model::ModelSpec& spec,
                              const ScheduleBook& book,
                              std::int64_t pool_blocks) {
@@ -40,16 +69,14 @@ std::string DescribeCapacity(const model::ModelSpec& spec,
   const std::int64_t pool_bytes = pool_blocks * book.geometry().block_bytes();
   for (std::size_t l = 0; l < spec.ladders.size(); ++l) {
     const model::LadderSpec& ladder = spec.ladders[l];
-    const cache::Grid last = ladder.ladder.grid(ladder.ladder.num_scales() - 1);
     for (std::size_t t = 0; t < book.tiers().size(); ++t) {
       const TierPlan& plan = book.plan(l, t);
       const cache::Trajectory& image = *plan.guided;
       absl::StrAppend(&text, "pool ", ReadableBytes(pool_bytes), " holds ",
                       pool_blocks / image.peak_blocks(), " ",
-                      book.tiers()[t].name, " images at ",
-                      last.width * spec.pixels_per_token(), "x",
-                      last.height * spec.pixels_per_token(), " with guidance (",
-                      ReadableBytes(image.peak_bytes()), " each, ",
+                      book.tiers()[t].name, " images at ", SizeOf(spec, ladder),
+                      " with guidance (", ReadableBytes(image.peak_bytes()),
+                      " each, ",
                       absl::StrFormat("%.1f %%", 100.0 * image.peak_bytes() /
                                                      image.full_cache_bytes()),
                       " of the full cache), or ",

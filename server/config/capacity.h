@@ -10,6 +10,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "cache/geometry.h"
 #include "model/api/model_spec.h"
 #include "server/config/server_config.h"
@@ -31,6 +32,13 @@ absl::StatusOr<std::int64_t> PoolBlocks(const PoolSize& pool,
 //   pool 256.0 MiB holds 182 standard images at 128x128 (1.4 MiB each, ...)
 std::string DescribeCapacity(const model::ModelSpec& spec,
                              const ScheduleBook& book,
+                             std::int64_t pool_blocks);
+
+// Nothing, or why nobody who asks for nothing in particular gets an image: the
+// pool is smaller than one of the first size, on tier `tier` under guidance,
+// with both numbers.  REQUIRES: the book has the tier.
+std::string DescribeShortage(const model::ModelSpec& spec,
+                             const ScheduleBook& book, absl::string_view tier,
                              std::int64_t pool_blocks);
 
 }  // namespace heatkv::server

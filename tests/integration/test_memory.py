@@ -76,3 +76,12 @@ def test_check_config_shows_the_account(programs, model_folder, config):
     for part in PARTS:
         assert part in line, line
     assert re.search(r"; left .* of ", line), line
+
+
+def test_a_pool_too_small_for_an_image_is_told(start):
+    log = start("cache: {pool: 100 KiB}\n").log.read_text()
+    warning = next(line for line in log.splitlines() if "small_pool" in line)
+    assert "level=warning" in warning and "100.0 KiB" in warning, warning
+    assert '128x128 on tier \\"standard\\"' in warning, warning
+    log = start("cache: {pool: 8 MiB}\n").log.read_text()
+    assert "small_pool" not in log

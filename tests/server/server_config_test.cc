@@ -318,6 +318,22 @@ TEST(CapacityTest, SaysHowManyImagesThePoolHolds) {
               HasSubstr("holds 5 full images at 24x24 with guidance"));
 }
 
+TEST(CapacityTest, SaysThatThePoolIsTooSmallForAnImage) {
+  const model::ModelSpec spec = model::FakeModel::MakeSpec();
+  const auto book =
+      ScheduleBook::Create(spec, GeometryOf(spec, CacheDtype::kFloat32),
+                           nullptr, {{"full", cache::Budget::Full()}},
+                           [](const cache::Schedule&) { return ""; });
+  ASSERT_TRUE(book.ok());
+  const int peak = book->plan(0, 0).guided->peak_blocks();
+  EXPECT_EQ(DescribeShortage(spec, *book, "full", peak), "");
+  EXPECT_EQ(DescribeShortage(spec, *book, "full", peak - 1),
+            absl::StrCat("the pool has ", peak - 1,
+                         ".0 KiB, but an image of 24x24 on tier \"full\" under "
+                         "guidance needs ",
+                         peak, ".0 KiB"));
+}
+
 TEST(CapacityTest, RefusesAPoolSmallerThanABlock) {
   const cache::CacheGeometry geometry{2, 2, 8, 4};
   ASSERT_EQ(geometry.block_bytes(), 1024);
