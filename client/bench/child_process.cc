@@ -25,6 +25,16 @@ absl::Status NoChild(const char* what) {
   return absl::InternalError(absl::StrCat(what, ": ", std::strerror(errno)));
 }
 
+// The file of `descriptor`, -1 if that is none, by a number beyond the standard
+// streams': those that were closed would come first, and be written over in the
+// child.
+int BeyondStreams(int descriptor) {
+  if (descriptor < 0 || descriptor > STDERR_FILENO) return descriptor;
+  const int moved = fcntl(descriptor, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+  close(descriptor);
+  return moved;
+}
+
 // Between fork and exec only what may be called in a signal handler is allowed.
 // Writes errno to `failed` if the program cannot be run.
 [[noreturn]] void BecomeProgram(pid_t parent, int output, int failed,
@@ -35,9 +45,10 @@ absl::Status NoChild(const char* what) {
   sigset_t none;
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, nullptr);
-  const int empty = open("/dev/null", O_RDONLY | O_CLOEXEC);
+  const int empty = open("/dev/null", O_RDONLY);
   if (empty >= 0 && dup2(empty, STDIN_FILENO) >= 0 &&
       dup2(output, STDOUT_FILENO) >= 0 && dup2(output, STDERR_FILENO) >= 0) {
+    if (empty > STDERR_FILENO) close(empty);
     execv(arguments[0], arguments);
   }
   const int error = errno;
@@ -69,8 +80,8 @@ absl::StatusOr<std::unique_ptr<ChildProcess>> ChildProcess::Start(
 
   // If we were started so that nobody waits for children, we could not either.
   std::signal(SIGCHLD, SIG_DFL);
-  const int file =
-      open(output.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+  const int file = BeyondStreams(
+      open(output.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
   if (file < 0) return NoChild(output.c_str());
   int failed[2];  // closed by a good exec
   if (pipe2(failed, O_CLOEXEC) != 0) {
@@ -78,6 +89,7 @@ absl::StatusOr<std::unique_ptr<ChildProcess>> ChildProcess::Start(
     close(file);
     return status;
   }
+  for (int& end : failed) end = BeyondStreams(end);
   const pid_t parent = getpid();
   const pid_t pid = fork();
   if (pid == 0) BecomeProgram(parent, file, failed[1], argv.data());
