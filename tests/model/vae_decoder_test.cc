@@ -2,9 +2,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <memory>
 #include <utility>
 
 #include "absl/strings/str_replace.h"
+#include "base/check.h"
 #include "model/vae/convolution.h"
 #include "model/vae/decoder.h"
 #include "model/vae/pixels.h"
@@ -103,21 +105,26 @@ TEST(RowBandsTest, AreAsFewAsStayBelowTheBound) {
 }
 
 // Levels of two and of one doubling, with a change of channels and without one.
-TEST(VaeDecoderTest, InBandsThePictureIsThatOfTheWholeImage) {
+std::unique_ptr<VaeDecoder> ThreeLevels() {
   VaeSpec spec = SmallVae();
   spec.channel_multipliers = {1, 2, 2};
   const TemporaryFolder folder;
   WriteSafetensors(folder.File("w"), RandomVaeWeights(spec, 4, 1));
-  const auto vae =
+  auto vae =
       VaeDecoder::Load(spec, 4, *WeightStore::Open({folder.File("w")}, {}));
-  ASSERT_TRUE(vae.ok()) << vae.status();
+  HEATKV_CHECK_OK(vae.status());
+  return *std::move(vae);
+}
+
+TEST(VaeDecoderTest, InBandsThePictureIsThatOfTheWholeImage) {
+  const std::unique_ptr<VaeDecoder> vae = ThreeLevels();
   for (const auto& [height, width] : {std::pair(5, 7), {1, 3}}) {
     const at::Tensor codes = at::randn({1, 4, height, width});
-    const at::Tensor whole = (*vae)->Decode(codes);
+    const at::Tensor whole = vae->Decode(codes);
     const double scale = whole.abs().max().item<double>();
-    EXPECT_TRUE(at::equal((*vae)->Decode(codes, 1000), whole));
+    EXPECT_TRUE(at::equal(vae->Decode(codes, 1000), whole));
     for (const int tile : {1, 5, 11, 16}) {
-      const at::Tensor bands = (*vae)->Decode(codes, tile);
+      const at::Tensor bands = vae->Decode(codes, tile);
       ASSERT_EQ(bands.sizes(), whole.sizes());
       EXPECT_LT((bands - whole).abs().max().item<double>() / scale, 1e-5)
           << height << " x " << width << " in bands of " << tile << " squared";
@@ -126,13 +133,7 @@ TEST(VaeDecoderTest, InBandsThePictureIsThatOfTheWholeImage) {
 }
 
 TEST(VaeDecoderTest, InTwoPartsThePictureIsTheSame) {
-  VaeSpec spec = SmallVae();
-  spec.channel_multipliers = {1, 2, 2};
-  const TemporaryFolder folder;
-  WriteSafetensors(folder.File("w"), RandomVaeWeights(spec, 4, 1));
-  const auto vae =
-      VaeDecoder::Load(spec, 4, *WeightStore::Open({folder.File("w")}, {}));
-  ASSERT_TRUE(vae.ok()) << vae.status();
+  const std::unique_ptr<VaeDecoder> vae = ThreeLevels();
   // Levels of 35, 140 and 560 pixels.
   for (const auto& [pixels, levels] : {std::pair(34, 0),
                                        {35, 1},
@@ -141,15 +142,15 @@ TEST(VaeDecoderTest, InTwoPartsThePictureIsTheSame) {
                                        {559, 2},
                                        {560, 3},
                                        {1 << 20, 3}}) {
-    EXPECT_EQ((*vae)->LevelsUpTo(5, 7, pixels), levels) << pixels;
+    EXPECT_EQ(vae->LevelsUpTo(5, 7, pixels), levels) << pixels;
   }
   const at::Tensor codes = at::randn({1, 4, 5, 7});
   for (const int tile : {0, 15}) {
-    const at::Tensor picture = (*vae)->Decode(codes, tile);
+    const at::Tensor picture = vae->Decode(codes, tile);
     for (int levels = 0; levels <= (tile == 0 ? 3 : 2); ++levels) {
-      const at::Tensor x = (*vae)->Begin(codes, levels);
+      const at::Tensor x = vae->Begin(codes, levels);
       EXPECT_EQ(x.size(2), levels == 0 ? 5 : 5 << (levels - 1));
-      EXPECT_TRUE(at::equal((*vae)->Finish(x, levels, tile), picture))
+      EXPECT_TRUE(at::equal(vae->Finish(x, levels, tile), picture))
           << levels << " levels, tile " << tile;
     }
   }
