@@ -31,6 +31,7 @@
 #include "bench/kernel_table.h"
 #include "bench/matrix_rate.h"
 #include "bench/measured_engine.h"
+#include "bench/memory_by_purpose.h"
 #include "bench/report.h"
 #include "bench/work_report.h"
 #include "model/cuda/memory_report.h"
@@ -78,13 +79,12 @@ class Bench {
   absl::StatusOr<json> Measure(int images);
   absl::StatusOr<json> MeasureRemembered();
   absl::StatusOr<json> MeasurePreviews();
-  // Where the memory beyond weights and pool goes, at one image.
-  absl::StatusOr<json> MeasurePeaks();
   absl::StatusOr<json> Profile();
   // Replaces the engine.
   absl::StatusOr<json> MeasureCompanyCost(double seconds_alone);
   json WeightsByPart() const;
-  absl::StatusOr<json> MemoryByPurpose(int images);
+  json WorkArena() const;
+  absl::StatusOr<MeasuredMemory> ReadMemory(int images) const;
   absl::Status AddWork(json& result);
   // Puts what a part of the measurements came to into the result.
   void Add(json& result, const char* name, const absl::StatusOr<json>& part);
@@ -119,27 +119,30 @@ json Bench::WeightsByPart() const {
            model::VaeBytes(spec.vae, spec.transformer.bits, kOnGpu) / kGiga}};
 }
 
+// As it was planned for, and as it was when the engine was ready.
+json Bench::WorkArena() const {
+  const model::WorkPlan plan = model::PlanWork(
+      engine_->spec(), model::InfinityBackend::VaeTile(std::nullopt,
+                                                       /*is_on_gpu=*/true));
+  return {{"step", plan.step / kGiga},
+          {"decoding", plan.decoding / kGiga},
+          {"text", plan.text / kGiga},
+          {"planned", plan.arena() / kGiga},
+          {"taken", engine_->moments().ready.in_arenas / kGiga}};
+}
+
 // Since the peaks were reset.
-absl::StatusOr<json> Bench::MemoryByPurpose(int images) {
-  const model::MemoryReport memory = model::ReadMemory(gpu_);
+absl::StatusOr<MeasuredMemory> Bench::ReadMemory(int images) const {
   const MeasuredEngine::Moments& moments = engine_->moments();
   ASSIGN_OR_RETURN(const model::DeviceMemory device,
                    model::InfinityBackend::ReadMemory(device_));
-  const std::int64_t used = device.total - device.available;
-  return json{
-      {"weights", moments.loaded / kGiga},
-      // Of the images, and as it was allocated for the most images.
-      {"pool", engine_->image_bytes() * images / kGiga},
-      {"pool_allocated", (moments.created - moments.loaded) / kGiga},
-      // What warming up left: recorded steps, places for texts and tables.
-      {"kept_when_ready", (moments.ready - moments.created) / kGiga},
-      // Staging and activations of steps and decoding, images, texts.
-      {"transient", (memory.peak_allocated - moments.ready) / kGiga},
-      // Reserved by the allocator and never handed out at once.
-      {"allocator", (memory.peak_reserved - memory.peak_allocated) / kGiga},
-      // Context, code, and what libraries allocate for themselves.
-      {"libraries", (used - memory.reserved) / kGiga},
-      {"device_used", used / kGiga}};
+  return MeasuredMemory{.loaded = moments.loaded,
+                        .ready = moments.ready,
+                        .now = model::ReadMemory(gpu_),
+                        .between_steps = engine_->times().most_memory(),
+                        .pool = engine_->pool_bytes(),
+                        .images = engine_->image_bytes() * images,
+                        .device_used = device.total - device.available};
 }
 
 absl::StatusOr<json> Bench::Measure(int images) {
@@ -152,26 +155,19 @@ absl::StatusOr<json> Bench::Measure(int images) {
     ASSIGN_OR_RETURN(const MeasuredEngine::Made made, engine.Generate(images));
     seconds.push_back(made.seconds / images);
   }
-  const model::MemoryReport memory = model::ReadMemory(gpu_);
-  const MeasuredEngine::Moments& moments = engine.moments();
-  const std::int64_t work = memory.peak_allocated - moments.created;
+  ASSIGN_OR_RETURN(const MeasuredMemory memory, ReadMemory(images));
   const std::int64_t grown =
-      memory.device_allocations - moments.device_allocations;
-  grew_ = grew_ || grown > 0 || memory.peak_reserved > moments.reserved;
+      memory.now.device_allocations - memory.ready.device_allocations;
+  grew_ =
+      grew_ || grown > 0 || memory.now.peak_reserved > memory.ready.reserved;
   json report = engine.times().Report();
   report["images_in_flight"] = images;
   report["seconds_per_image"] = Median(seconds);
   report["seconds_per_image_all"] = seconds;
   report["images_per_second"] = 1 / Median(seconds);
   report["vae_seconds"] = engine.times().stage_ms(Stage::kDecode) / 1e3;
-  report["activations_gb"] = work / kGiga;
-  report["memory_beyond_weights_gb"] =
-      (engine.image_bytes() * images + work) / kGiga;
-  report["reserved_gb"] = memory.peak_reserved / kGiga;
   report["device_allocations_after_ready"] = grown;
-  report["reserved_growth_gb"] =
-      (memory.peak_reserved - moments.reserved) / kGiga;
-  ASSIGN_OR_RETURN(report["memory_gb"], MemoryByPurpose(images));
+  report.update(ReportMemory(memory));
   return report;
 }
 
@@ -215,19 +211,6 @@ absl::StatusOr<json> Bench::MeasurePreviews() {
   RETURN_IF_ERROR(measure("after_the_middle_scale", once));
   report["middle_scale"] = scales / 2 + 1;
   return report;
-}
-
-absl::StatusOr<json> Bench::MeasurePeaks() {
-  const std::int64_t base = engine_->moments().created;
-  engine_->times().SetPeakReader([gpu = gpu_, base] {
-    const std::int64_t peak = model::ReadMemory(gpu).peak_allocated - base;
-    model::ResetMemoryPeaks(gpu);
-    return peak;
-  });
-  const auto made = engine_->Generate(1);
-  engine_->times().SetPeakReader(nullptr);
-  RETURN_IF_ERROR(made.status());
-  return engine_->times().PeakReport();
 }
 
 absl::StatusOr<json> Bench::Profile() {
@@ -318,8 +301,9 @@ absl::StatusOr<json> Bench::Run() {
        absl::StrCat(spec.ladders[0].aspect, " ", spec.ladders[0].pixel_class)},
       {"budget", absl::GetFlag(FLAGS_budget)},
       {"guidance", spec.defaults.guidance},
-      {"weights_gb", moments.loaded / kGiga},
+      {"weights_gb", moments.loaded.allocated / kGiga},
       {"weights_by_part_gb", WeightsByPart()},
+      {"work_arena_gb", WorkArena()},
       {"load_seconds", moments.load_seconds},
       {"warm_seconds", moments.warm_seconds}};
   ASSIGN_OR_RETURN(const MeasuredEngine::Made first, engine_->Generate(1));
@@ -336,11 +320,10 @@ absl::StatusOr<json> Bench::Run() {
   }
   Add(result, "remembered_prompt", MeasureRemembered());
   Add(result, "previews", MeasurePreviews());
-  const std::int64_t grown =
-      model::ReadMemory(gpu_).device_allocations - moments.device_allocations;
+  const std::int64_t grown = model::ReadMemory(gpu_).device_allocations -
+                             moments.ready.device_allocations;
   grew_ = grew_ || grown > 0;
   result["device_allocations_after_ready"] = grown;
-  Add(result, "peak_bytes_beyond_weights_and_pool", MeasurePeaks());
   RETURN_IF_ERROR(AddWork(result));
   if (!absl::GetFlag(FLAGS_profile).empty()) {
     Add(result, "profile", Profile());

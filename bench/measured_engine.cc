@@ -12,7 +12,6 @@
 #include "base/status_macros.h"
 #include "calibration/schedule_file.h"
 #include "model/api/random_ranking.h"
-#include "model/cuda/memory_report.h"
 #include "model/infinity_backend.h"
 #include "server/config/model_yaml.h"
 
@@ -88,7 +87,7 @@ absl::StatusOr<std::unique_ptr<MeasuredEngine>> MeasuredEngine::Start(
   Moments& moments = made->moments_;
   moments.load_seconds = absl::ToDoubleSeconds(absl::Now() - begin);
   model::ReleaseUnusedMemory();
-  moments.loaded = model::ReadMemory(options.gpu).allocated;
+  moments.loaded = model::ReadMemory(options.gpu);
 
   ASSIGN_OR_RETURN(const cache::Ranking ranking,
                    model::RandomRanking(spec, options.seed));
@@ -109,18 +108,17 @@ absl::StatusOr<std::unique_ptr<MeasuredEngine>> MeasuredEngine::Start(
   EngineOptions engine;
   engine.cached_prompts = 1;  // the last one may come again
   engine.pool_blocks = options.most_images * blocks;
+  made->times_.SetMemoryReader(
+      [gpu = options.gpu] { return model::AllocatedMemory(gpu); });
+  made->pool_bytes_ = engine.pool_blocks * geometry.block_bytes();
   ASSIGN_OR_RETURN(made->engine_,
                    Engine::Create(engine, std::move(model), made->book_,
                                   &made->clock_, &made->times_));
-  moments.created = model::ReadMemory(options.gpu).allocated;
   const absl::Time warm = absl::Now();
   made->engine_->Start();
   RETURN_IF_ERROR(made->engine_->AwaitWarm());
   moments.warm_seconds = absl::ToDoubleSeconds(absl::Now() - warm);
-  const model::MemoryReport ready = model::ReadMemory(options.gpu);
-  moments.ready = ready.allocated;
-  moments.device_allocations = ready.device_allocations;
-  moments.reserved = ready.reserved;
+  moments.ready = model::ReadMemory(options.gpu);
   return made;
 }
 

@@ -17,6 +17,7 @@
 #include "bench/stage_times.h"
 #include "cache/schedule.h"
 #include "model/api/model_spec.h"
+#include "model/cuda/memory_report.h"
 #include "server/engine/clock.h"
 #include "server/engine/engine.h"
 #include "server/engine/schedule_book.h"
@@ -37,14 +38,10 @@ struct MeasuredEngineOptions {
 
 class MeasuredEngine {
  public:
-  // Bytes that torch's allocator had handed out at three moments, and how often
-  // it had gone to the device by the last one and what it had of it.
+  // What torch's allocator had.
   struct Moments {
-    std::int64_t loaded = 0;   // weights
-    std::int64_t created = 0;  // and the pool
-    std::int64_t ready = 0;    // and what warming up left
-    std::int64_t device_allocations = 0;
-    std::int64_t reserved = 0;
+    model::MemoryReport loaded;  // the weights, and nothing reserved in vain
+    model::MemoryReport ready;   // and the pool and what warming up left
     double load_seconds = 0;
     double warm_seconds = 0;
   };
@@ -74,6 +71,8 @@ class MeasuredEngine {
   }
   // Bytes of the pool that an image holds at its peak.
   std::int64_t image_bytes() const { return image_bytes_; }
+  // Bytes of the pool, as it was allocated.
+  std::int64_t pool_bytes() const { return pool_bytes_; }
   bool is_guided() const { return spec_.defaults.guidance != 1.0; }
   const Moments& moments() const { return moments_; }
   StageTimes& times() { return times_; }
@@ -88,6 +87,7 @@ class MeasuredEngine {
   model::ModelSpec spec_;
   std::shared_ptr<const ScheduleBook> book_;
   std::int64_t image_bytes_ = 0;
+  std::int64_t pool_bytes_ = 0;
   Moments moments_;
   int made_prompts_ = 0;
   std::uint64_t made_ = 0;

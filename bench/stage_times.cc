@@ -18,38 +18,23 @@ double Median(std::vector<double> values) {
 void StageTimes::OnStage(Stage stage, absl::Duration took) {
   const Lock lock(mutex_);
   stages_[StageName(stage)].push_back(absl::ToDoubleMilliseconds(took));
-  if (!read_peak_) return;
-  std::int64_t& peak = stage_peaks_[StageName(stage)];
-  peak = std::max(peak, read_peak_());
 }
 
 void StageTimes::OnScale(int scale, absl::Duration took) {
   const Lock lock(mutex_);
   if (scale >= static_cast<int>(scales_.size())) scales_.resize(scale + 1);
   scales_[scale].push_back(absl::ToDoubleMilliseconds(took));
-  if (!read_peak_) return;
-  scale_peaks_.resize(scales_.size());
-  scale_peaks_[scale] = std::max(scale_peaks_[scale], read_peak_());
-}
-
-void StageTimes::SetPeakReader(std::function<std::int64_t()> read) {
-  const Lock lock(mutex_);
-  read_peak_ = std::move(read);
-}
-
-nlohmann::json StageTimes::PeakReport() const {
-  const Lock lock(mutex_);
-  nlohmann::json report = {{"scales", scale_peaks_}};
-  for (const Stage stage : {Stage::kText, Stage::kDecode}) {
-    const auto found = stage_peaks_.find(StageName(stage));
-    if (found != stage_peaks_.end()) report[StageName(stage)] = found->second;
-  }
-  return report;
 }
 
 void StageTimes::OnStep(int) {
   const Lock lock(mutex_);
   ++steps_;
+  if (read_memory_) most_memory_ = std::max(most_memory_, read_memory_());
+}
+
+void StageTimes::SetMemoryReader(std::function<std::int64_t()> read) {
+  const Lock lock(mutex_);
+  read_memory_ = std::move(read);
 }
 
 void StageTimes::Clear() {
@@ -57,6 +42,7 @@ void StageTimes::Clear() {
   stages_.clear();
   scales_.clear();
   steps_ = 0;
+  most_memory_ = 0;
 }
 
 std::vector<double> StageTimes::ScaleMedians() const {
@@ -79,6 +65,11 @@ nlohmann::json StageTimes::Report() const {
 std::vector<double> StageTimes::scale_ms() const {
   const Lock lock(mutex_);
   return ScaleMedians();
+}
+
+std::int64_t StageTimes::most_memory() const {
+  const Lock lock(mutex_);
+  return most_memory_;
 }
 
 double StageTimes::stage_ms(Stage stage) const {

@@ -1,5 +1,5 @@
 // How long scales and stages took, as an engine tells whoever watches it, and
-// how much memory each of them needed if somebody can say.
+// how much memory images hold in between.
 //
 // Thread safety: any thread.
 
@@ -29,6 +29,9 @@ class StageTimes final : public ServerObserver {
   void OnImage(const std::string&, const absl::Status&) override {}
   void OnStep(int images) override;
 
+  // Asks `read` after every step for the memory in use, from now on.
+  void SetMemoryReader(std::function<std::int64_t()> read);
+
   // Of the measurement that comes.
   void Clear();
 
@@ -36,16 +39,11 @@ class StageTimes final : public ServerObserver {
   // "stage_ms": {name: median}, "scale_ms": [median of each scale]}.
   nlohmann::json Report() const;
 
-  // From now on, asks `read` at the end of every stage for the most memory
-  // since it was asked before; with null it does so no more.
-  void SetPeakReader(std::function<std::int64_t()> read);
-
-  // The most that was read, in bytes: {"text", "scales": [of each], "decode"}.
-  nlohmann::json PeakReport() const;
-
   // Medians in milliseconds; 0 for what did not happen.
   std::vector<double> scale_ms() const;
   double stage_ms(Stage stage) const;
+  // The most that was read after a step.
+  std::int64_t most_memory() const;
 
  private:
   std::vector<double> ScaleMedians() const;
@@ -54,9 +52,8 @@ class StageTimes final : public ServerObserver {
   std::map<std::string, std::vector<double>> stages_;
   std::vector<std::vector<double>> scales_;
   int steps_ = 0;
-  std::function<std::int64_t()> read_peak_;
-  std::map<std::string, std::int64_t> stage_peaks_;
-  std::vector<std::int64_t> scale_peaks_;
+  std::function<std::int64_t()> read_memory_;
+  std::int64_t most_memory_ = 0;
 };
 
 }  // namespace heatkv::server

@@ -40,6 +40,7 @@ heatkv_library(
     text/tokenizer.cc
     vae/convolution.cc
     vae/decoder.cc
+    vae/decoding_bytes.cc
     vae/group_norm.cc
     vae/image_in_bands.cc
     vae/pixels.cc
@@ -60,9 +61,13 @@ if(HEATKV_CUDA)
                          cuda/kernel_calls.cc cuda/layer_products.cc
                          cuda/memory_report.cc cuda/recorded_decoder.cc
                          cuda/recorded_step.cc cuda/recorded_texts.cc
-                         cuda/staged_attention.cc cuda/upload_buffers.cc)
+                         cuda/staged_attention.cc cuda/upload_buffers.cc
+                         cuda/work_arena.cc)
   target_compile_definitions(heatkv_model PUBLIC HEATKV_CUDA=1)
-  target_link_libraries(heatkv_model PUBLIC heatkv_kernels)
+  target_link_libraries(
+    heatkv_model
+    PUBLIC heatkv_kernels
+    PRIVATE absl::cleanup)
 endif()
 # Torch's umbrella header takes seconds to parse; parse it once.
 target_precompile_headers(heatkv_model PRIVATE <ATen/ATen.h>)

@@ -36,6 +36,7 @@
 #include "model/cuda/memory_report.h"
 #include "model/cuda/recorded_decoder.h"
 #include "model/cuda/staged_attention.h"
+#include "model/cuda/work_arena.h"
 #endif
 
 namespace heatkv::model {
@@ -100,18 +101,17 @@ class InfinityModel : public ImageModel {
         warm_up_(options.warm_up),
         vae_tile_(InfinityBackend::VaeTile(options.vae_tile, !device.is_cpu())),
         parts_(std::move(parts)) {
-    texts_.emplace(parts_.tokenizer.get(), parts_.text_encoder.get(),
-                   parts_.transformer.get(), spec_.tokenizer.max_length,
-                   options.text_encoder_on_cpu);
+    WorkArena* work = nullptr;
 #if HEATKV_CUDA
     if (device_.is_cuda()) {
-      group_.emplace(parts_.transformer.get());
-      group_->set_recorded_rows(kRecordedRows);
+      work = &work_.emplace();
+      group_.emplace(parts_.transformer.get(), work);
       group_->set_attention(options.attention);
-      decoder_.emplace(parts_.vae.get(), &group_->recorder(), vae_tile_,
-                       kRecordedDecodingPixels);
     }
 #endif
+    texts_.emplace(parts_.tokenizer.get(), parts_.text_encoder.get(),
+                   parts_.transformer.get(), spec_.tokenizer.max_length,
+                   options.text_encoder_on_cpu, work);
   }
 
   const ModelSpec& spec() const override { return spec_; }
@@ -138,11 +138,11 @@ class InfinityModel : public ImageModel {
     }
     // The longest text, so that the allocator has had all that texts need.
     ASSIGN_OR_RETURN(const auto text, LongText(spec_.tokenizer.max_length));
-    return WarmUpRecorded(
-        *this, text,
-        warm_up_ == Options::WarmUp::kAll ? LaddersToWarm(spec_)
-                                          : std::vector<int>{0},
-        kRecordedRows, [this] { return GiveBack(); }, warm_up_progress_);
+    return WarmUpRecorded(*this, text,
+                          warm_up_ == Options::WarmUp::kAll
+                              ? LaddersToWarm(spec_)
+                              : std::vector<int>{0},
+                          warm_up_progress_);
   }
 
   void TellWarmUpTo(WarmUpProgress progress) override {
@@ -209,24 +209,27 @@ class InfinityModel : public ImageModel {
   absl::Status AllocateArena(std::int64_t blocks) {
     HEATKV_CHECK(!arena_.has_value()) << "CreateArena is called once";
     const std::int64_t bytes = blocks * cache_geometry().block_bytes();
+    const std::int64_t work =
+        device_.is_cpu() ? 0 : PlanWork(spec_, vae_tile_).arena();
     const std::optional<DeviceMemory> memory = MemoryOf(device_);
-    if (memory.has_value() && bytes > memory->available) {
+    if (memory.has_value() && bytes + work > memory->available) {
       return absl::ResourceExhaustedError(absl::StrCat(
-          "the cache arena of ", blocks, " blocks needs ", bytes,
-          " bytes, but only ", memory->available, " are available"));
+          "the cache arena of ", blocks, " blocks needs ", bytes, " bytes",
+          work == 0 ? ""
+                    : absl::StrCat(", and steps and decodings need ", work),
+          ", but only ", memory->available, " are available"));
     }
+#if HEATKV_CUDA
+    if (work_.has_value()) {
+      ReleaseUnusedMemory();  // the arena does not make use of it
+      work_->Reserve(work);
+      decoder_.emplace(parts_.vae.get(), &*work_, vae_tile_,
+                       kRecordedDecodingPixels);
+    }
+#endif
     arena_.emplace(blocks, spec_.transformer.head_width(), cache_dtype_,
                    device_);
     return absl::OkStatus();
-  }
-
-  absl::Status GiveBack() {
-    return OnDevice("giving memory back", [] {
-#if HEATKV_CUDA
-      ReleaseUnusedMemory();
-#endif
-      return absl::OkStatus();
-    });
   }
 
   // A text of so many tokens, once no text has to be recorded any more.
@@ -316,7 +319,10 @@ class InfinityModel : public ImageModel {
     }
     const at::Tensor codes = image->image().ShownCodes();
 #if HEATKV_CUDA
-    if (decoder_.has_value()) return PictureOf(decoder_->Decode(codes));
+    if (decoder_.has_value()) {
+      const WorkArena::Use use(*work_);
+      return PictureOf(decoder_->Decode(codes, use));
+    }
 #endif
     return PictureOf(parts_.vae->Decode(codes, vae_tile_));
   }
@@ -330,11 +336,13 @@ class InfinityModel : public ImageModel {
   Parts parts_;
   ReferenceAttention attention_;
 #if HEATKV_CUDA
-  std::optional<GroupStep> group_;          // on a GPU
-  std::optional<RecordedDecoder> decoder_;  // on a GPU, with group_'s recorder
+  // On a GPU.  The others work in the first.
+  std::optional<WorkArena> work_;
+  std::optional<GroupStep> group_;
+  std::optional<RecordedDecoder> decoder_;  // since CreateArena
 #endif
   std::optional<KeyValueArena> arena_;
-  // Uses the parts, so it is the first to go.
+  // Uses the parts and the work arena, so it is the first to go.
   std::optional<PromptTexts> texts_;
 };
 

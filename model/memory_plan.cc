@@ -2,13 +2,12 @@
 
 #include <algorithm>
 #include <array>
-#include <limits>
 #include <set>
 #include <utility>
 
 #include "base/check.h"
 #include "model/text/token_buckets.h"
-#include "model/vae/row_bands.h"
+#include "model/vae/decoding_bytes.h"
 
 namespace heatkv::model {
 namespace {
@@ -24,13 +23,20 @@ constexpr int64_t kBranches = 2;
 // Rows of a group at most: 16 images with guidance (GroupCapacity, Recorder).
 constexpr int64_t kStepRows = 32;
 
-// Of a recorded step, which launches some two dozen kernels a layer; what the
-// driver takes for one of them is an assumption.
-constexpr int64_t kKernelsALayer = 24;
-constexpr int64_t kRecordedKernel = 1024;
+// Of a recorded step on a Hopper GPU, and of a recorded text.
+constexpr int64_t kKernelsALayer = 13;
+constexpr int64_t kKernelsATextLayer = 16;
 
-// A convolution and a norm are up to three each, and a doubling is no more.
-constexpr int64_t kKernelsAResidualBlock = 16;
+// What the driver takes for a recorded kernel: 1.4 MB a step of 32 layers were
+// measured.
+constexpr int64_t kRecordedKernel = 3584;
+
+// Of an arena of work, for what lies between tensors.
+constexpr int64_t kGaps = int64_t{32} << 20;
+
+// Two norms of three, two convolutions, a shortcut and sums; a doubling is no
+// more.
+constexpr int64_t kKernelsAResidualBlock = 12;
 
 // cuBLAS, cuDNN and the kernels' code, beyond the context; what the allocator
 // cannot use of what it has.  Measured with room to spare.
@@ -44,8 +50,8 @@ struct StepSize {
   int64_t staged = 0;  // keys of all heads of all rows of a layer
 };
 
-// Over the scales of all ladders, of those with at most `most_rows` rows.
-StepSize LargestStep(const ModelSpec& spec, bool is_on_gpu, int64_t most_rows) {
+// Over the scales of all ladders.
+StepSize LargestStep(const ModelSpec& spec, bool is_on_gpu) {
   StepSize largest;
   for (int l = 0; l < static_cast<int>(spec.ladders.size()); ++l) {
     const cache::ScaleLadder& ladder = spec.ladders[l].ladder;
@@ -55,9 +61,8 @@ StepSize LargestStep(const ModelSpec& spec, bool is_on_gpu, int64_t most_rows) {
       // On the CPU one image after the other.
       const int64_t slots =
           is_on_gpu ? GroupCapacity(spec, l, s, kBranches) : 1;
-      const int64_t rows = slots * kBranches * ladder.tokens(s);
-      if (rows > most_rows) continue;
-      largest.rows = std::max(largest.rows, rows);
+      largest.rows =
+          std::max(largest.rows, slots * kBranches * ladder.tokens(s));
       largest.staged =
           std::max(largest.staged,
                    slots * kBranches * spec.transformer.heads * tokens_so_far);
@@ -75,22 +80,32 @@ int64_t StagingBytes(const TransformerSpec& spec, const StepSize& step,
 int64_t ActivationBytes(const TransformerSpec& spec, const StepSize& step,
                         bool is_on_gpu) {
   const int64_t width = spec.width;
-  const int64_t matrix = MatrixBytes(is_on_gpu);
-  // The residual stream, and the input that it began as.
-  int64_t row = 2 * width * kFloat;
-  // A norm, queries, keys and values as they leave the product and as attention
-  // reads and writes them; or the hidden layer between two norms.
-  row +=
-      matrix * (8 * width + std::max<int64_t>(2 * spec.mlp_width, 4 * width));
-  row += 2 * spec.bits_per_token() * kFloat;
+  int64_t row = 2 * spec.bits_per_token() * kFloat;
+  if (is_on_gpu) {
+    // The residual stream; queries as attention reads them; queries, keys and
+    // values beside what attention makes of them in two orders, or else the
+    // layer between two norms beside one of these.  What lies between tensors
+    // that come and go was seen to be as much as two of them.
+    row += width * kFloat;
+    row += kBfloat16 *
+           (width + std::max<int64_t>(5 * width, spec.mlp_width + width));
+    row += kBfloat16 * 2 * width;
+  } else {
+    // The residual stream, and the input that it began as.
+    row += 2 * width * kFloat;
+    // A norm, queries, keys and values as they leave the product and as
+    // attention reads and writes them; or the layer between two norms.
+    row +=
+        kFloat * (8 * width + std::max<int64_t>(2 * spec.mlp_width, 4 * width));
+  }
   return step.rows * row;
 }
 
-// What all recorded steps of all ladders have for themselves: their kernels and
-// their logits.  Ladders that begin alike share steps.
-int64_t RecordingBytes(const ModelSpec& spec) {
+// What the driver takes for all recorded steps of all ladders.  Ladders that
+// begin alike share steps.
+int64_t RecordedStepBytes(const ModelSpec& spec) {
   std::set<std::array<int64_t, 7>> steps;
-  int64_t bytes = 0;
+  int64_t recordings = 0;
   for (int l = 0; l < static_cast<int>(spec.ladders.size()); ++l) {
     const LadderSpec& ladder = spec.ladders[l];
     int64_t tokens_so_far = 0;
@@ -98,28 +113,21 @@ int64_t RecordingBytes(const ModelSpec& spec) {
       const cache::Grid& grid = ladder.ladder.grid(s);
       tokens_so_far += grid.tokens();
       for (const int branches : {1, 2}) {
-        const int64_t rows = int64_t{GroupCapacity(spec, l, s, branches)} *
-                             branches * grid.tokens();
-        if (rows > kRecordedRows ||
-            !steps
+        if (!steps
                  .insert({grid.height, grid.width, ladder.rope_grid.height,
                           ladder.rope_grid.width, s, tokens_so_far, branches})
                  .second) {
           continue;
         }
-        const int64_t kernels =
-            spec.transformer.depth * kKernelsALayer * kRecordedKernel;
-        const int64_t logits =
-            rows * 2 * spec.transformer.bits_per_token() * kFloat;
-        bytes += kernels + logits;
-        // Of an image alone, too, on a GPU that has products of few rows; its
-        // head's product has the group's shape.
-        const int64_t own_rows = branches * grid.tokens();
-        if (own_rows <= kFewRows && own_rows < rows) bytes += kernels + logits;
+        ++recordings;
+        // Of an image alone, too, on a GPU that has products of few rows.
+        const bool has_own = branches * grid.tokens() <= kFewRows &&
+                             GroupCapacity(spec, l, s, branches) > 1;
+        if (has_own) ++recordings;
       }
     }
   }
-  return bytes;
+  return recordings * spec.transformer.depth * kKernelsALayer * kRecordedKernel;
 }
 
 // Of the VAE, in a scale.
@@ -159,140 +167,34 @@ int64_t CanvasBytes(const ModelSpec& spec) {
   return 3 * LargestImageCells(spec) * spec.transformer.bits * kFloat;
 }
 
-// Of the VAE.  Channels are multiples of base_channels, and so are the numbers
-// of values that follow from them.
-struct LevelSize {
-  int64_t pixels = 0;
-  int64_t width = 0;
-  int64_t inputs = 0;
-  int64_t outputs = 0;
-  int64_t coarse = 0;  // values of the coarser level; 0: there is none
-};
-
-// Coarsest first.
-std::vector<LevelSize> LevelSizes(const VaeSpec& spec,
-                                  const cache::Grid& cells) {
-  std::vector<LevelSize> sizes;
-  LevelSize size = {.pixels = cells.tokens(),
-                    .width = cells.width,
-                    .inputs = spec.channel_multipliers.back()};
-  for (int level = static_cast<int>(spec.channel_multipliers.size()) - 1;
-       level >= 0; --level) {
-    size.outputs = spec.channel_multipliers[level];
-    sizes.push_back(size);
-    size.coarse = size.pixels * size.outputs;
-    size.pixels *= 4;
-    size.width *= 2;
-    size.inputs = size.outputs;
-  }
-  return sizes;
-}
-
-int64_t DoublingValues(const LevelSize& level, bool is_on_gpu) {
-  if (level.coarse == 0) return 0;
-  // The doubled image with a quarter of it, or with what the convolution makes
-  // of it.
-  return level.coarse + level.pixels * level.inputs * (is_on_gpu ? 5 : 8) / 4;
-}
-
-int64_t ValuesWhole(const LevelSize& level, bool is_on_gpu) {
-  // A residual block holds its input and two images of its outputs, or three of
-  // the latter; the CPU overwrites none.
-  const int64_t of_block =
-      is_on_gpu ? std::max(level.inputs + 2 * level.outputs, 3 * level.outputs)
-                : 2 * level.inputs + 3 * level.outputs;
-  return std::max(DoublingValues(level, is_on_gpu), level.pixels * of_block);
-}
-
-// Of a level's rows in bands of `most_pixels`, with their halos.
-struct BandSize {
-  BandSize(const LevelSize& level, int64_t most_pixels)
-      : height(level.pixels / level.width),
-        bands(RowBands(height, level.width, most_pixels)),
-        rows(bands.front().rows()),
-        with_halo(std::min(rows + 2, height)) {}
-  // What the first convolution makes, with all halos; and sums of it
-  // (cuda/image_calls.cc).
-  int64_t Hidden(const LevelSize& level) const {
-    const int64_t halos = 2 * (static_cast<int64_t>(bands.size()) - 1);
-    return (height + halos) * level.width * level.outputs +
-           level.pixels * level.outputs / 64;
-  }
-
-  int64_t height;
-  std::vector<RowBand> bands;
-  int64_t rows;  // of the first, which is the largest
-  int64_t with_halo;
-};
-
-// The block that changes channels, which makes its input of the coarser level
-// (vae/image_in_bands.h) or, at the coarsest one, has it.
-int64_t ValuesChangingInBands(const LevelSize& level, int64_t most_pixels,
-                              bool is_on_gpu) {
-  const int64_t shortcut = level.pixels * level.outputs;
-  // So many rows of whole doubles, with what these see, and on a GPU a quarter
-  // of them, or else the doubled rows.
-  const auto made = [&](int64_t rows) {
-    const int64_t values = (rows + 8) * level.width * level.inputs;
-    return values + (is_on_gpu ? values / 4 : values);
-  };
-  const int64_t first = level.coarse + shortcut +
-                        made(BandSize(level, most_pixels).rows) +
-                        level.pixels * level.inputs / 64;
-  const BandSize size(
-      level, std::min(most_pixels, most_pixels * level.outputs / level.inputs));
-  const auto count = static_cast<int64_t>(size.bands.size());
-  // Of the coarser level, for one band: four more rows than are doubled.
-  const int64_t piece = (size.rows / 2 + 4) * level.width / 2 * level.inputs;
-  const int64_t split = shortcut + level.coarse + count * piece;
-  // Pieces go and the first convolution's bands come, at the same pace.
-  const int64_t begin = shortcut + count * piece + made(size.rows);
-  const int64_t end = shortcut + size.Hidden(level) + piece + made(size.rows);
-  return std::max({first, split, begin, end});
-}
-
-// In bands of `most_pixels` (vae/residual_block.h).
-int64_t ValuesInBands(const LevelSize& level, int64_t most_pixels,
-                      bool is_on_gpu) {
-  const BandSize size(level, most_pixels);
-  const int64_t image = level.pixels * level.outputs;
-  const int64_t band = size.with_halo * level.width * level.outputs;
-  // Beside what the first convolution makes the input or result, and a band
-  // that a convolution makes, which may have a work space of that size.
-  const int64_t same = image + size.Hidden(level) + 2 * band;
-  if (level.inputs == level.outputs) {
-    return std::max(DoublingValues(level, is_on_gpu), same);
-  }
-  return std::max(ValuesChangingInBands(level, most_pixels, is_on_gpu), same);
-}
-
-// What recorded decodings of all sizes take (cuda/recorded_decoder.h), which
-// may lie in `shared` bytes of recorded steps.
-int64_t RecordedDecodingBytes(const ModelSpec& spec, int tile, int64_t shared) {
+// What recorded decodings of all sizes take beside the arena
+// (cuda/recorded_decoder.h).
+int64_t RecordedDecodingBytes(const ModelSpec& spec, int tile) {
   const VaeSpec& vae = spec.vae;
   const int64_t most_pixels =
       tile == 0 ? kRecordedDecodingPixels
                 : std::min(kRecordedDecodingPixels, int64_t{tile} * tile);
   std::set<std::pair<int, int>> recorded;
-  int64_t most = 0;
   int64_t kernels = 0;
   for (const LadderSpec& ladder : spec.ladders) {
     for (int s = 0; s < ladder.ladder.num_scales(); ++s) {
       const cache::Grid cells = CellsOf(spec, ladder, s);
       if (!recorded.insert({cells.height, cells.width}).second) continue;
       if (cells.tokens() <= most_pixels) kernels += 2 * kKernelsAResidualBlock;
-      for (const LevelSize& level : LevelSizes(vae, cells)) {
-        if (level.pixels > most_pixels) break;
-        most = std::max(most, ValuesWhole(level, /*is_on_gpu=*/true));
+      int64_t pixels = cells.tokens();
+      for (std::size_t level = 0;
+           level < vae.channel_multipliers.size() && pixels <= most_pixels;
+           ++level) {
         kernels += (vae.residual_blocks + 1) * kKernelsAResidualBlock;
+        pixels *= 4;
       }
     }
   }
-  // Places for codes double in size.
-  const int64_t codes =
-      4 * kFloat * LargestImageCells(spec) * spec.transformer.bits;
-  return std::max<int64_t>(most * vae.base_channels * kBfloat16 - shared, 0) +
-         kernels * kRecordedKernel + codes;
+  const int64_t pixel = std::max<int64_t>(
+      3 * kFloat, kBfloat16 * vae.base_channels *
+                      *std::max_element(vae.channel_multipliers.begin(),
+                                        vae.channel_multipliers.end()));
+  return most_pixels * pixel + kernels * kRecordedKernel;
 }
 
 // Pooled text and its modulations.
@@ -307,25 +209,33 @@ int64_t StepModulationBytes(const TransformerSpec& spec) {
   return kStepRows * kFloat * (6 + 2) * spec.width;
 }
 
-// Recorded texts (cuda/recorded_texts.h): the position bias and what a graph
-// makes of it, the rest of the largest graph, and what every graph leaves.
-int64_t RecordedTextBytes(const ModelSpec& spec) {
+int64_t PositionBiasBytes(const ModelSpec& spec) {
+  const int64_t rows = TokenBucket(spec.tokenizer.max_length);
+  return kBfloat16 * spec.text_encoder.heads * rows * rows;
+}
+
+// Of the longest text (cuda/recorded_texts.h).
+int64_t TextWorkBytes(const ModelSpec& spec) {
   const TextEncoderSpec& text = spec.text_encoder;
   const int64_t rows = TokenBucket(spec.tokenizer.max_length);
   const int64_t inner = int64_t{text.heads} * text.head_width;
-  const int64_t bias = kBfloat16 * text.heads * rows * rows;
   // Two images of the residual stream and its norm, or of what is made of the
   // features; then attention, or the layer between two norms.
   int64_t row = kFloat * (3 * int64_t{text.width} + 3 * spec.transformer.width);
   row += kBfloat16 * (2 * int64_t{text.width} +
                       std::max<int64_t>(5 * inner, 4 * text.mlp_width));
-  int64_t outputs = 0;
-  for (const int bucket : TokenBuckets(spec.tokenizer.max_length)) {
-    outputs += kFloat * bucket * spec.transformer.width +
-               CondensedBytes(spec.transformer);
-  }
-  // Once where a text is tried and once where it is recorded.
-  return bias + 2 * (bias + rows * row) + outputs;
+  // The bias with padding hidden, and scores of that size; what is made of the
+  // text for all layers.
+  return 2 * PositionBiasBytes(spec) + rows * row +
+         TextBytes(spec.transformer, rows, /*is_on_gpu=*/true);
+}
+
+// What recorded texts take beside the arena.
+int64_t RecordedTextBytes(const ModelSpec& spec) {
+  const auto buckets =
+      static_cast<int64_t>(TokenBuckets(spec.tokenizer.max_length).size());
+  return PositionBiasBytes(spec) + buckets * spec.text_encoder.layers *
+                                       kKernelsATextLayer * kRecordedKernel;
 }
 
 }  // namespace
@@ -408,22 +318,17 @@ int64_t TextBytes(const TransformerSpec& spec, int64_t tokens, bool is_on_gpu) {
          MatrixBytes(is_on_gpu) * spec.depth * 2 * tokens * w;
 }
 
-int64_t DecodingBytes(const VaeSpec& spec, const cache::Grid& cells, int tile,
-                      bool is_on_gpu) {
-  const int64_t most_pixels = int64_t{tile} * tile;
-  int64_t most = 0;
-  const std::vector<LevelSize> levels = LevelSizes(spec, cells);
-  for (const LevelSize& size : levels) {
-    const bool is_in_bands = tile > 0 && size.pixels > most_pixels;
-    most =
-        std::max(most, is_in_bands ? ValuesInBands(size, most_pixels, is_on_gpu)
-                                   : ValuesWhole(size, is_on_gpu));
-  }
-  const int64_t scale = spec.base_channels * MatrixBytes(is_on_gpu);
-  const LevelSize& finest = levels.back();
-  const int64_t picture = finest.pixels * 3 * (kFloat + kFloat + kFloat + 1);
-  return std::max(most * scale,
-                  2 * finest.pixels * finest.outputs * scale + picture);
+int64_t WorkPlan::arena() const {
+  return std::max({step, decoding, text}) + kGaps;
+}
+
+WorkPlan PlanWork(const ModelSpec& spec, int vae_tile) {
+  constexpr bool kIsOnGpu = true;
+  const StepSize step = LargestStep(spec, kIsOnGpu);
+  return {.step = StagingBytes(spec.transformer, step, kIsOnGpu) +
+                  ActivationBytes(spec.transformer, step, kIsOnGpu),
+          .decoding = LargestDecodingBytes(spec, vae_tile, kIsOnGpu),
+          .text = TextWorkBytes(spec)};
 }
 
 std::vector<MemoryAccount> PlanMemory(const ModelSpec& spec,
@@ -431,8 +336,7 @@ std::vector<MemoryAccount> PlanMemory(const ModelSpec& spec,
   HEATKV_CHECK(!spec.ladders.empty());
   const bool gpu = demand.is_on_gpu;
   const TransformerSpec& transformer = spec.transformer;
-  const StepSize step =
-      LargestStep(spec, gpu, std::numeric_limits<int64_t>::max());
+  const StepSize step = LargestStep(spec, gpu);
   const int64_t longest_text =
       TextBytes(transformer, transformer.text_max_length, gpu);
   MemoryAccount device;
@@ -457,27 +361,25 @@ std::vector<MemoryAccount> PlanMemory(const ModelSpec& spec,
   // transformer's.
   add("unconditional texts",
       spec.tokenizer.max_length * CondensedBytes(transformer));
-  add("staging", StagingBytes(transformer, step, gpu));
-  // A step, a decoding and a text's large product never run at once.
-  add("activations",
-      std::max({ActivationBytes(transformer, step, gpu),
-                LargestDecodingBytes(spec, demand.vae_tile, gpu),
-                TextBytes(transformer, TokenBucket(spec.tokenizer.max_length),
-                          gpu)}));
+  const int64_t staging = StagingBytes(transformer, step, gpu);
+  add("staging", staging);
   if (gpu) {
-    const StepSize recorded = LargestStep(spec, gpu, kRecordedRows);
-    const int64_t of_step = StagingBytes(transformer, recorded, gpu) +
-                            ActivationBytes(transformer, recorded, gpu);
-    // Once where it is recorded, and once where it is tried before.
-    add("recorded steps",
-        (demand.records_all_at_start ? 1 : 2) * of_step + RecordingBytes(spec));
-    add("recorded decodings",
-        RecordedDecodingBytes(spec, demand.vae_tile, of_step));
+    // Of the arena that staging is the beginning of.
+    add("activations", PlanWork(spec, demand.vae_tile).arena() - staging);
+    add("recorded steps", RecordedStepBytes(spec));
+    add("recorded decodings", RecordedDecodingBytes(spec, demand.vae_tile));
     add("modulations of a step", StepModulationBytes(transformer));
     if (demand.text_encoder_on_device) {
       add("recorded texts", RecordedTextBytes(spec));
     }
     add("libraries", kLibraries);
+  } else {
+    // A step, a decoding and a text's large product never run at once.
+    add("activations",
+        std::max({ActivationBytes(transformer, step, gpu),
+                  LargestDecodingBytes(spec, demand.vae_tile, gpu),
+                  TextBytes(transformer, TokenBucket(spec.tokenizer.max_length),
+                            gpu)}));
   }
   std::vector<MemoryAccount> accounts = {std::move(device)};
   if (!demand.text_encoder_on_device) {

@@ -1,8 +1,8 @@
 // How many bytes each part of an Infinity model takes, from its description and
 // from what the server is to hold at once.  Weights, pool and texts are exact;
 // what a step and a decoding take is an upper bound that follows the code in
-// cuda/group_layers.cc, infinity/ and vae/; libraries' own memory is a constant
-// of experience.
+// cuda/group_layers.cc, infinity/ and vae/ (vae/decoding_bytes.h); libraries'
+// own memory is a constant of experience.
 //
 // Pure functions of plain values; no torch.  Thread safety: stateless.
 
@@ -13,15 +13,10 @@
 #include <string>
 #include <vector>
 
-#include "cache/ladder.h"
 #include "model/api/memory_account.h"
 #include "model/api/model_spec.h"
 
 namespace heatkv::model {
-
-// Of the largest step that a GPU records (GroupStep), tokens of all branches of
-// all slots.
-inline constexpr std::int64_t kRecordedRows = 2048;
 
 // Of the largest level of the VAE that a GPU records (RecordedDecoder): 128x128
 // and a quarter, because sides are not the same.
@@ -40,14 +35,22 @@ struct MemoryDemand {
   int running_images = 1;
   // VaeDecoder::Decode's.
   int vae_tile = 0;
-  // No step is recorded later: what trying it took has been given back.
-  bool records_all_at_start = false;
 };
 
 // The account of the model's device, and of the "cpu" if only the text encoder
 // is there; without what is available.
 std::vector<MemoryAccount> PlanMemory(const ModelSpec& spec,
                                       const MemoryDemand& demand);
+
+// What a GPU computes in (cuda/work_arena.h), one after the other.
+struct WorkPlan {
+  std::int64_t step = 0;      // the largest, its staging for whole caches
+  std::int64_t decoding = 0;  // of the largest picture
+  std::int64_t text = 0;      // of the longest
+  // The size that holds each of them, and what lies between its tensors.
+  std::int64_t arena() const;
+};
+WorkPlan PlanWork(const ModelSpec& spec, int vae_tile);
 
 // The terms of it.  Weights, with what is made of them while they are loaded:
 std::int64_t TransformerBytes(const TransformerSpec& spec, bool is_on_gpu);
@@ -58,11 +61,6 @@ std::int64_t TextEncoderBytes(const TextEncoderSpec& spec, int bytes);
 // What follows from a text of `tokens` tokens (TextCondition).
 std::int64_t TextBytes(const TransformerSpec& spec, std::int64_t tokens,
                        bool is_on_gpu);
-
-// At most, of decoding an image of so many cells, with the picture as numbers
-// and as bytes.
-std::int64_t DecodingBytes(const VaeSpec& spec, const cache::Grid& cells,
-                           int tile, bool is_on_gpu);
 
 }  // namespace heatkv::model
 

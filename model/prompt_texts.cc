@@ -11,13 +11,23 @@
 
 namespace heatkv::model {
 
+template <typename Body>
+std::invoke_result_t<Body> PromptTexts::InArena(Body body) const {
+#if HEATKV_CUDA
+  std::optional<WorkArena::Use> use;
+  if (arena_ != nullptr) use.emplace(*arena_);
+#endif
+  return body();
+}
+
 PromptTexts::PromptTexts(const Tokenizer* tokenizer, const T5Encoder* encoder,
                          const InfinityTransformer* transformer, int max_length,
-                         bool encoder_has_thread)
+                         bool encoder_has_thread, WorkArena* arena)
     : tokenizer_(tokenizer),
       encoder_(encoder),
       transformer_(transformer),
-      max_length_(max_length) {
+      max_length_(max_length),
+      arena_(arena) {
   if (encoder_has_thread) {
     worker_.emplace([this](const std::string& prompt) {
       return WithoutExceptions("encoding the prompt",
@@ -26,8 +36,8 @@ PromptTexts::PromptTexts(const Tokenizer* tokenizer, const T5Encoder* encoder,
     return;
   }
 #if HEATKV_CUDA
-  if (transformer->device().is_cuda()) {
-    recorded_.emplace(encoder, transformer, max_length);
+  if (arena != nullptr) {
+    recorded_.emplace(encoder, transformer, max_length, arena);
   }
 #endif
 }
@@ -75,8 +85,9 @@ std::shared_ptr<const TextCondition> PromptTexts::Encode(
 std::shared_ptr<const TextCondition> PromptTexts::Unconditional(int tokens) {
   std::shared_ptr<const TextCondition>& text = unconditional_[tokens];
   if (text == nullptr) {
-    text = std::make_shared<const TextCondition>(
-        transformer_->UnconditionalText(tokens));
+    const TextCondition made =
+        InArena([&] { return transformer_->UnconditionalText(tokens); });
+    text = std::make_shared<const TextCondition>(made.WithOwnModulations());
   }
   return text;
 }
@@ -95,8 +106,13 @@ absl::StatusOr<at::Tensor> PromptTexts::Features(
 
 std::shared_ptr<const TextCondition> PromptTexts::Condition(
     const at::Tensor& features) const {
+  const auto tokens = static_cast<int>(features.size(0));
+  const InfinityTransformer::TextRows text = InArena([&] {
+    return transformer_->CondenseText(features.to(transformer_->device()),
+                                      /*token_bias=*/{});
+  });
   return std::make_shared<const TextCondition>(
-      transformer_->EncodeText(features.to(transformer_->device())));
+      transformer_->CompleteText(text, tokens));
 }
 
 }  // namespace heatkv::model

@@ -16,6 +16,7 @@
 #include <memory>
 #include <optional>
 #include <string_view>
+#include <type_traits>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -30,14 +31,17 @@
 
 namespace heatkv::model {
 
+class WorkArena;
+
 class PromptTexts {
  public:
   // Of prompts of at most `max_length` tokens.  `encoder_has_thread`: the
-  // encoder is in host memory and has a thread of its own.  The parts outlive
-  // this.
+  // encoder is in host memory and has a thread of its own.  `arena` is that of
+  // the transformer's GPU, or null where there is none.  The parts and the
+  // arena outlive this.
   PromptTexts(const Tokenizer* tokenizer, const T5Encoder* encoder,
               const InfinityTransformer* transformer, int max_length,
-              bool encoder_has_thread);
+              bool encoder_has_thread, WorkArena* arena = nullptr);
 
   // Fails with InvalidArgument if the prompt has more than `max_length` tokens.
   absl::StatusOr<std::vector<int>> Ids(std::string_view prompt) const;
@@ -64,11 +68,15 @@ class PromptTexts {
   absl::StatusOr<at::Tensor> Features(std::string_view prompt) const;
   std::shared_ptr<const TextCondition> Condition(
       const at::Tensor& features) const;
+  // What `body` makes, in the arena where there is one.
+  template <typename Body>
+  std::invoke_result_t<Body> InArena(Body body) const;
 
   const Tokenizer* tokenizer_;
   const T5Encoder* encoder_;
   const InfinityTransformer* transformer_;
   int max_length_;
+  [[maybe_unused]] WorkArena* arena_;
   std::map<int, std::shared_ptr<const TextCondition>> unconditional_;
 #if HEATKV_CUDA
   std::optional<RecordedTexts> recorded_;

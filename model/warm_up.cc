@@ -101,24 +101,16 @@ absl::Status WarmUp(ImageModel& model,
 absl::Status WarmUpRecorded(ImageModel& model,
                             const std::shared_ptr<const EncodedText>& text,
                             const std::vector<int>& ladders,
-                            std::int64_t recorded_rows,
-                            const std::function<absl::Status()>& give_back,
                             const ImageModel::WarmUpProgress& progress) {
-  // Three times with guidance and without.
-  const int images = 6 * static_cast<int>(ladders.size());
+  // Twice with guidance and without.
+  const int images = 4 * static_cast<int>(ladders.size());
   int done = 0;
   const auto on_image = [&] {
     ++done;
     if (progress != nullptr) progress(done, images);
   };
-  for (const bool has_company : {false, true}) {
-    RETURN_IF_ERROR(WarmUp(model, text,
-                           {.ladders = ladders,
-                            .most_rows = recorded_rows,
-                            .has_company = has_company},
-                           on_image));
-  }
-  RETURN_IF_ERROR(give_back());
+  RETURN_IF_ERROR(WarmUp(
+      model, text, {.ladders = ladders, .most_rows = kFewRows}, on_image));
   return WarmUp(model, text,
                 {.ladders = ladders, .decodes = true, .has_company = true},
                 on_image);

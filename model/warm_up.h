@@ -1,6 +1,6 @@
 // Has a model compute something of every kind that requests will ask for, so
-// that none of them is the first: libraries set themselves up, steps of few
-// rows are recorded, the allocator has what it needs.
+// that none of them is the first: libraries set themselves up, steps and
+// decodings are recorded, the allocator has what it needs.
 
 #ifndef MODEL_WARM_UP_H_
 #define MODEL_WARM_UP_H_
@@ -39,15 +39,12 @@ absl::Status WarmUp(
     ImageModel& model, const std::shared_ptr<const EncodedText>& text,
     const WarmUpWork& work, const std::function<void()>& on_image = [] {});
 
-// The same for a model that records its steps of up to `recorded_rows` rows, of
-// images alone and in company.
-// What is recorded is tried before, which takes memory: that goes back by
-// `give_back` before the whole images, by which the allocator reaches its size.
+// The same for a model that records its steps and decodings in every shape: at
+// scales of few rows (kFewRows) those of images alone, and everything of images
+// in company.
 absl::Status WarmUpRecorded(ImageModel& model,
                             const std::shared_ptr<const EncodedText>& text,
                             const std::vector<int>& ladders,
-                            std::int64_t recorded_rows,
-                            const std::function<absl::Status()>& give_back,
                             const ImageModel::WarmUpProgress& progress);
 
 }  // namespace heatkv::model

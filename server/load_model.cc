@@ -85,7 +85,6 @@ absl::StatusOr<std::vector<model::MemoryAccount>> AccountForMemory(
   demand.remembered_texts = config.cached_prompts;
   demand.remembered_bytes = config.cached_prompt_bytes;
   demand.running_images = config.max_running_images;
-  demand.records_all_at_start = config.warm_up == WarmUp::kAll;
   demand.vae_tile =
       model::InfinityBackend::VaeTile(config.vae_tile, config.is_on_gpu());
   std::vector<model::MemoryAccount> accounts;

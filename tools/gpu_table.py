@@ -64,10 +64,16 @@ def speed_table(result):
     yield line("first image of a ready server, s", result["first_image_seconds"],
                "first_image_seconds", 2)
     yield line("memory beyond weights, one image, GB",
-               result["memory_beyond_weights_gb_1"], "memory_beyond_weights_gb", 2)
+               result["memory_beyond_weights_gb_1"],
+               "memory_beyond_weights_gb", 2)
     if "memory_beyond_weights_gb_8" in result:
         yield line("the same, 8 images, GB",
                    result["memory_beyond_weights_gb_8"], "none", 2)
+    if "work_arena_gb" in result:
+        yield line("reserved beyond weights, one image, GB",
+                   result["in_flight"][0].get("reserved_beyond_weights_gb"),
+                   "memory_beyond_weights_reserved_gb", 2)
+        yield line("work arena, GB", result["work_arena_gb"]["taken"], "none", 2)
     if "matrix_tflops" in result:
         work = result["in_flight"][0]["work"]
         yield line(f"share of {result['matrix_tflops']:.0f} TFLOP/s, %",

@@ -14,6 +14,7 @@
 #include "model/cuda/staged_attention.h"
 #include "model/infinity/modulated_norm.h"
 #include "model/kernels/cross_attention.h"
+#include "model/kernels/embed_codes.h"
 #include "model/kernels/residual_norm.h"
 #include "model/kernels/rotate_scatter.h"
 #include "model/kernels/span_copy.h"
@@ -205,8 +206,34 @@ at::Tensor AttendToTexts(int layer, const TransformerSpec& spec,
 
 }  // namespace
 
-at::Tensor GroupLogits(const InfinityTransformer& transformer, int scale,
-                       at::Tensor x, const GroupModulations& modulations,
+at::Tensor GroupInput(const InfinityTransformer& transformer, int scale,
+                      at::Tensor codes, int branches) {
+  const at::Tensor level = transformer.level_embedding()[scale];
+  if (scale == 0) return codes.add_(level);
+  const Linear& embedding = transformer.word_embedding();
+  HEATKV_CHECK(codes.is_contiguous() && embedding.weight.is_contiguous());
+  HEATKV_CHECK(codes.scalar_type() == at::kFloat &&
+               embedding.weight.scalar_type() == at::kFloat);
+  at::Tensor x = at::empty(
+      {codes.size(0) * branches, codes.size(1), embedding.weight.size(0)},
+      codes.options());
+  kernels::EmbedCodes work;
+  work.codes = codes.const_data_ptr<float>();
+  work.weight = embedding.weight.const_data_ptr<float>();
+  work.bias = embedding.bias.const_data_ptr<float>();
+  work.level = level.const_data_ptr<float>();
+  work.out = x.mutable_data_ptr<float>();
+  work.slots = static_cast<int>(codes.size(0));
+  work.branches = branches;
+  work.tokens = static_cast<int>(codes.size(1));
+  work.bits = static_cast<int>(codes.size(2));
+  work.width = static_cast<int>(x.size(2));
+  kernels::Launch(work, CurrentStream());
+  return x;
+}
+
+at::Tensor GroupLogits(const InfinityTransformer& transformer, at::Tensor x,
+                       const GroupModulations& modulations,
                        const at::Tensor& rotations, const StepTables& tables,
                        std::int64_t staging_rows, std::int64_t most_keys,
                        AttentionChoice attention, LayerProducts products,
@@ -218,7 +245,6 @@ at::Tensor GroupLogits(const InfinityTransformer& transformer, int scale,
   HEATKV_CHECK(arena.mutable_blocks().scalar_type() == at::kBFloat16);
   HEATKV_CHECK_EQ(modulations.block.size(0), rows);
   HEATKV_CHECK_GE(head_rows, rows);
-  x.add_(transformer.level_embedding()[scale]);
   Staging staging(tables, spec, rows, tokens, rotations, staging_rows,
                   most_keys, attention, arena);
   Stream stream(std::move(x), modulations);
@@ -226,26 +252,25 @@ at::Tensor GroupLogits(const InfinityTransformer& transformer, int scale,
   const std::vector<Block>& blocks = transformer.blocks();
   for (int layer = 0; layer < static_cast<int>(blocks.size()); ++layer) {
     const Block& block = blocks[layer];
+    // One tensor from a norm to the residual stream: what it was before goes as
+    // soon as it has been read, for a step's memory is that of its widest
+    // moment.
+    at::Tensor y = stream.Norm(block, kScale1, kShift1);
     const SelfAttention& self = block.self_attention();
-    const at::Tensor attended =
-        staging.Attend(layer, block,
-                       Multiply(products, self.queries_keys_values(),
-                                stream.Norm(block, kScale1, kShift1)));
-    stream.Add(Multiply(products, self.projection(), attended), block, kGamma1);
+    y = Multiply(products, self.queries_keys_values(), y);
+    y = staging.Attend(layer, block, y);
+    stream.Add(Multiply(products, self.projection(), y), block, kGamma1);
 
+    y = stream.CrossNorm(block, staging.Stores(layer));
     const CrossAttention& cross = block.cross_attention();
-    const at::Tensor queries =
-        Multiply(products, cross.query(),
-                 stream.CrossNorm(block, staging.Stores(layer)));
-    stream.Add(
-        Multiply(products, cross.projection(),
-                 AttendToTexts(layer, spec, rows, tables.texts(), queries)));
+    y = Multiply(products, cross.query(), y);
+    y = AttendToTexts(layer, spec, rows, tables.texts(), y);
+    stream.Add(Multiply(products, cross.projection(), y));
 
+    y = stream.Norm(block, kScale2, kShift2);
     const FeedForward& feed_forward = block.feed_forward();
-    const at::Tensor hidden = MultiplyGelu(
-        products, feed_forward.widen(), stream.Norm(block, kScale2, kShift2));
-    stream.Add(Multiply(products, feed_forward.narrow(), hidden), block,
-               kGamma2);
+    y = MultiplyGelu(products, feed_forward.widen(), y);
+    stream.Add(Multiply(products, feed_forward.narrow(), y), block, kGamma2);
   }
   return transformer.head()(stream.HeadNorm(head_rows))
       .narrow(0, 0, rows * tokens)

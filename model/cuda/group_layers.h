@@ -19,7 +19,14 @@
 
 namespace heatkv::model {
 
-// x [rows, tokens, width] float32, the input of `scale`, is used up.
+// What goes into the blocks at `scale`, float32 [slots * branches, tokens,
+// width]: of the codes of which every slot's input is made, [slots, tokens,
+// bits a token], or at scale 0 of the inputs themselves (InfinityTransformer::
+// FirstInput) [slots * branches, 1, width], which are used up.
+at::Tensor GroupInput(const InfinityTransformer& transformer, int scale,
+                      at::Tensor codes, int branches);
+
+// x is GroupInput's, or any [rows, tokens, width], and is used up.
 // `rotations` float32 [tokens, head width / 2, 2].  Staging gets `staging_rows`
 // rows, at least tables.most_staging_rows().  most_keys bounds the keys of a
 // sequence and must be the same for every group at this scale.  Nothing but
@@ -27,8 +34,8 @@ namespace heatkv::model {
 // the work can be recorded.  The head's product, cuBLAS's, has the shape of
 // `head_rows` rows, at least as many as there are.  Returns float32
 // [rows, tokens, 2 * bits a token].
-at::Tensor GroupLogits(const InfinityTransformer& transformer, int scale,
-                       at::Tensor x, const GroupModulations& modulations,
+at::Tensor GroupLogits(const InfinityTransformer& transformer, at::Tensor x,
+                       const GroupModulations& modulations,
                        const at::Tensor& rotations, const StepTables& tables,
                        std::int64_t staging_rows, std::int64_t most_keys,
                        AttentionChoice attention, LayerProducts products,

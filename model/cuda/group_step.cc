@@ -13,6 +13,7 @@
 #include "model/cuda/row_texts.h"
 #include "model/cuda/step_tables.h"
 #include "model/infinity/rope2d.h"
+#include "model/kernels/embed_codes.h"
 #include "model/kernels/sample_bits.h"
 
 namespace heatkv::model {
@@ -26,7 +27,7 @@ std::int32_t Bits(float value) { return std::bit_cast<std::int32_t>(value); }
 // What a group's slots bring.
 struct Slots {
   std::vector<const cache::StepPlan*> plans;  // of the members
-  std::vector<at::Tensor> inputs;             // of all slots
+  std::vector<at::Tensor> inputs;             // of all slots (GroupInput)
   std::vector<const TextCondition*> texts;    // of all rows
 };
 
@@ -43,7 +44,9 @@ Slots Gather(std::span<const GroupMember> members, int count) {
       HEATKV_CHECK_EQ(member.plan->scale, first.next_scale());
       HEATKV_CHECK_EQ(member.plan->branches, first.branches());
       slots.plans.push_back(member.plan);
-      slots.inputs.push_back(member.image->Input());
+      slots.inputs.push_back(first.next_scale() == 0
+                                 ? member.image->Input()
+                                 : member.image->input_codes());
     } else {
       slots.inputs.push_back(slots.inputs[0]);
     }
@@ -63,16 +66,16 @@ absl::Status GroupStep::CheckShape(const TransformerSpec& spec) {
                      "256; the model has ",
                      spec.head_width()));
   }
+  if (spec.bits_per_token() > kernels::kMostEmbeddedBits) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("a GPU takes up to ", kernels::kMostEmbeddedBits,
+                     " bits a token; the model has ", spec.bits_per_token()));
+  }
   if (spec.width > 8192) {
     return absl::InvalidArgumentError(absl::StrCat(
         "a GPU takes widths up to 8192; the model has ", spec.width));
   }
   return absl::OkStatus();
-}
-
-Recorder& GroupStep::recorder() {
-  if (!recorder_.has_value()) recorder_.emplace();
-  return *recorder_;
 }
 
 const at::Tensor& GroupStep::Rotations(const cache::Grid& grid,
@@ -120,61 +123,37 @@ at::Tensor GroupStep::Logits(std::span<const GroupMember> members, int capacity,
                                 .tokens = grid.tokens(),
                                 .earlier = earlier,
                                 .is_last = is_last});
-  const std::int64_t values = layout.Values(slots.plans);
   // Room for whatever a schedule may keep, so that it need not grow later.
   const std::int64_t room = layout.MostValues();
   uploads_.Reserve(room);
   const at::Tensor rotations = Rotations(grid, rope_grid);
-  const auto compute =
-      [&](const at::Tensor& x, const GroupModulations& modulations,
-          const StepTables& tables, std::int64_t staging_rows) {
-        return GroupLogits(*transformer_, scale, x, modulations, rotations,
-                           tables, staging_rows, tokens_so_far, attention_,
-                           products, capacity * branches, arena)
-            .view({count, branches, grid.tokens(), -1});
-      };
-  // Rows of staging that the largest layer takes.
-  const auto send_tables = [&](const at::Tensor& table) {
-    const std::int64_t rows =
-        layout.Write(slots.plans, texts, uploads_.Next(values));
-    uploads_.Send(table, values);
-    return rows;
-  };
-
-  // What the device can do without the tables is enqueued before the host
-  // writes them.
-  if (layout.rows() * grid.tokens() > recorded_rows_) {
-    const at::Tensor x =
-        slots.inputs.size() == 1 ? slots.inputs[0] : at::cat(slots.inputs);
-    slots.inputs.clear();  // large
-    PlacedModulations& placed =
-        recorder().ModulationsFor(*slots.texts[0], layout.rows());
-    placed.Fill(slots.texts);
-    const at::Tensor table = recorder().TableFor(room);
-    const std::int64_t staging_rows = send_tables(table);
-    return compute(x, placed.First(layout.rows()), StepTables(layout, table),
-                   staging_rows);
-  }
   std::unique_ptr<RecordedStep>& recorded = recorded_[{
       grid.height, grid.width, rope_grid.height, rope_grid.width, scale,
-      tokens_so_far, is_last, branches, capacity, count, layout.MostValues()}];
+      tokens_so_far, is_last, branches, capacity, count, room}];
   if (recorded == nullptr) {
+    std::vector<std::int64_t> shape = slots.inputs[0].sizes().vec();
+    shape[0] *= count;
     recorded = std::make_unique<RecordedStep>(
-        recorder(),
-        at::empty({layout.rows(), grid.tokens(), transformer_->spec().width},
-                  slots.inputs[0].options()),
-        *slots.texts[0], layout,
-        [&](const at::Tensor& x, const GroupModulations& modulations,
+        recorder_, shape, *slots.texts[0], layout,
+        [&](const at::Tensor& input, const GroupModulations& modulations,
             const StepTables& tables) {
-          // Room for whole caches.
-          return compute(x, modulations, tables,
-                         layout.sequences() * tokens_so_far);
+          // Staging has room for whole caches.
+          return GroupLogits(*transformer_,
+                             GroupInput(*transformer_, scale, input, branches),
+                             modulations, rotations, tables,
+                             layout.sequences() * tokens_so_far, tokens_so_far,
+                             attention_, products, capacity * branches, arena)
+              .view({count, branches, grid.tokens(), -1});
         });
   }
-  at::Tensor x = recorded->x();
-  at::cat_out(x, slots.inputs);
+  // What the device can do without the tables is enqueued before the host
+  // writes them.
+  at::Tensor input = recorded->input();
+  at::cat_out(input, slots.inputs);
   recorded->modulations().Fill(slots.texts);
-  send_tables(recorded->table());
+  const std::int64_t values = layout.Values(slots.plans);
+  layout.Write(slots.plans, texts, uploads_.Next(values));
+  uploads_.Send(recorded->table(), values);
   return recorded->Replay();
 }
 

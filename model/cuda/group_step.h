@@ -5,6 +5,9 @@
 // of a row do not depend on the shape either (layer_products.h), an image alone
 // is computed alone.
 //
+// A step of a shape is recorded as a CUDA graph when it first comes, and then
+// replayed (recorded_step.h).
+//
 // Products run in bfloat16, sums, norms, the residual stream and the head in
 // float32 (specification section 8.3); keys and values are bfloat16.
 //
@@ -12,7 +15,7 @@
 // logits were finite.  What the bits lead to (the canvas, the next input's
 // codes) is enqueued before and still runs when a step returns.  All work goes
 // to torch's current stream, which must be the same at every call, so that
-// whoever uses an image or the arena next comes behind it.
+// whoever uses an image or the pool's arena next comes behind it.
 //
 // Used by one thread, with the transformer's device as the current one.
 
@@ -26,7 +29,6 @@
 #include <cstdint>
 #include <map>
 #include <memory>
-#include <optional>
 #include <span>
 #include <vector>
 
@@ -51,24 +53,16 @@ struct GroupMember {
 
 class GroupStep {
  public:
-  // REQUIRES: CheckShape(transformer->spec()) is OK.
-  explicit GroupStep(const InfinityTransformer* transformer)
-      : transformer_(transformer) {}
-
-  // Steps of at most this many rows are recorded when they first come and then
-  // replayed.  0: none.  An image alone has its bytes of company where both
-  // shapes of its step are recorded or neither is.
-  void set_recorded_rows(std::int64_t rows) { recorded_rows_ = rows; }
+  // Steps work in `work`.  Both outlive this.  REQUIRES:
+  // CheckShape(transformer->spec()) is OK.
+  GroupStep(const InfinityTransformer* transformer, WorkArena* work)
+      : transformer_(transformer), recorder_(work) {}
 
   // Before the first step.  REQUIRES: it runs here (staged_attention.h).
   void set_attention(AttentionChoice choice) { attention_ = choice; }
 
   // OK if the kernels take a model of this shape, else InvalidArgument.
   static absl::Status CheckShape(const TransformerSpec& spec);
-
-  // What steps are recorded with.  Whoever records with it, too, replays what
-  // it has recorded in between steps.
-  Recorder& recorder();
 
   // `arena` must be the same at every call.
   //
@@ -80,9 +74,9 @@ class GroupStep {
 
   // The two halves of Run, for comparison with other implementations.
   //
-  // Raw logits, good until the next call, float32 [images, branches, tokens,
-  // 2 * bits a token], of the members first and of as many images as the step
-  // has room for.
+  // Raw logits, good until anything else is computed in the work arena,
+  // float32 [images, branches, tokens, 2 * bits a token], of the members first
+  // and of as many images as the step has room for.
   at::Tensor Logits(std::span<const GroupMember> members, int capacity,
                     KeyValueArena& arena);
   struct Sampled {
@@ -100,14 +94,13 @@ class GroupStep {
 
   const InfinityTransformer* transformer_;
   std::map<std::array<int, 4>, at::Tensor> rotations_;  // of every grid seen
-  std::int64_t recorded_rows_ = 2048;
   AttentionChoice attention_ = AttentionChoice::kFastest;
   UploadBuffers uploads_;
   // The device's from AskForVerdict until `judged_` has happened, else the
   // host's: int32 [members or more], page-locked.
   at::Tensor verdict_;
   c10::cuda::CUDAEvent judged_;
-  std::optional<Recorder> recorder_;
+  Recorder recorder_;
   // By grid, grid of positions, scale, tokens up to it, whether it is the last,
   // branches, capacity, slots and the size of the largest table.
   std::map<std::array<std::int64_t, 11>, std::unique_ptr<RecordedStep>>

@@ -1,8 +1,6 @@
 #include "model/cuda/recorded_texts.h"
 
 #include <ATen/ATen.h>
-#include <c10/cuda/CUDAFunctions.h>
-#include <c10/cuda/CUDAGuard.h>
 
 #include <algorithm>
 #include <limits>
@@ -10,7 +8,6 @@
 #include <utility>
 
 #include "base/check.h"
-#include "model/cuda/graph_recording.h"
 #include "model/text/token_buckets.h"
 
 namespace heatkv::model {
@@ -25,12 +22,11 @@ constexpr float kHidden = -std::numeric_limits<float>::infinity();
 
 RecordedTexts::RecordedTexts(const T5Encoder* encoder,
                              const InfinityTransformer* transformer,
-                             int max_tokens)
+                             int max_tokens, WorkArena* arena)
     : encoder_(encoder),
       transformer_(transformer),
       max_tokens_(max_tokens),
-      stream_(c10::cuda::getStreamFromPool()),
-      pool_(at::cuda::graph_pool_handle()) {
+      arena_(arena) {
   const int rows = TokenBucket(max_tokens);
   const auto options =
       at::TensorOptions(at::kInt).device(transformer->device());
@@ -59,16 +55,18 @@ RecordedTexts::Bucket& RecordedTexts::Recorded(int rows) {
   std::unique_ptr<Bucket>& place = buckets_[rows];
   if (place != nullptr) return *place;
   auto bucket = std::make_unique<Bucket>();
+  const WorkArena::Use use(*arena_);
   // Libraries set themselves up when they are first used, which cannot be
   // recorded.
-  c10::cuda::device_synchronize();
-  {
-    const c10::cuda::CUDAStreamGuard guard(stream_);
-    Compute(rows);
-    stream_.synchronize();
-    bucket->text = Record(bucket->graph, pool_, [&] { return Compute(rows); });
-  }
-  transformer_->CompleteText(bucket->text, rows);
+  Compute(rows);
+  const InfinityTransformer::TextRows made =
+      arena_->Record(bucket->graph, [&] { return Compute(rows); });
+  bucket->text.condition.pooled = Borrowed(made.condition.pooled);
+  bucket->text.condition.block_modulation =
+      Borrowed(made.condition.block_modulation);
+  bucket->text.condition.head_scale = Borrowed(made.condition.head_scale);
+  bucket->text.condition.head_shift = Borrowed(made.condition.head_shift);
+  bucket->text.rows = Borrowed(made.rows);
   place = std::move(bucket);
   return *place;
 }
@@ -85,14 +83,7 @@ TextCondition RecordedTexts::Encode(const std::vector<int>& ids) {
             kPadding);
   uploads_.Send(input_, 1 + rows);
   bucket.graph.replay();
-  // The graph's own tensors are written again by the next text.
-  const TextCondition& made = bucket.text.condition;
-  InfinityTransformer::TextRows text{.condition = {}, .rows = bucket.text.rows};
-  text.condition.pooled = made.pooled.clone();
-  text.condition.block_modulation = made.block_modulation.clone();
-  text.condition.head_scale = made.head_scale.clone();
-  text.condition.head_shift = made.head_shift.clone();
-  return transformer_->CompleteText(std::move(text), tokens);
+  return transformer_->CompleteText(bucket.text, tokens);
 }
 
 }  // namespace heatkv::model

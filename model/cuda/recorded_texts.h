@@ -2,11 +2,11 @@
 // is what encoding a short prompt spends its time on.
 //
 // A text is padded to its bucket (model/text/token_buckets.h), and there is a
-// graph for every bucket: text encoder, pooling and modulations, from token ids
-// and their number at places that stay.  The padding is hidden by minus
-// infinity in attention, as the authors hide it.  Keys and values of all layers
-// are one large product, which runs behind the graph and of which the text's
-// own tokens are kept.  A text always goes the same way, whatever else is being
+// graph for every bucket: text encoder, pooling and modulations, and all
+// layers' keys and values, from token ids and their number at places that stay.
+// The padding is hidden by minus infinity in attention, as the authors hide it.
+// What comes of it lies in the arena (work_arena.h), from which the text's own
+// tokens are copied.  A text always goes the same way, whatever else is being
 // served.
 //
 // All work goes to torch's current stream, which must be the same at every
@@ -17,13 +17,13 @@
 
 #include <ATen/core/Tensor.h>
 #include <ATen/cuda/CUDAGraph.h>
-#include <c10/cuda/CUDAStream.h>
 
 #include <map>
 #include <memory>
 #include <vector>
 
 #include "model/cuda/upload_buffers.h"
+#include "model/cuda/work_arena.h"
 #include "model/infinity/transformer.h"
 #include "model/text/t5_encoder.h"
 
@@ -32,9 +32,10 @@ namespace heatkv::model {
 class RecordedTexts {
  public:
   // Of texts of at most `max_tokens` tokens.  Both models are on the current
-  // device and outlive this.
+  // device and outlive this, as does the arena.
   RecordedTexts(const T5Encoder* encoder,
-                const InfinityTransformer* transformer, int max_tokens);
+                const InfinityTransformer* transformer, int max_tokens,
+                WorkArena* arena);
 
   // Records what is not recorded yet.
   void RecordAll();
@@ -43,7 +44,8 @@ class RecordedTexts {
   TextCondition Encode(const std::vector<int>& ids);
 
  private:
-  // A graph and what it leaves behind, good until the next replay.
+  // A graph and what it leaves behind, good until anything else is computed in
+  // the arena, whose memory it is.
   struct Bucket {
     at::cuda::CUDAGraph graph;
     InfinityTransformer::TextRows text;
@@ -57,8 +59,7 @@ class RecordedTexts {
   const T5Encoder* encoder_;
   const InfinityTransformer* transformer_;
   int max_tokens_;
-  c10::cuda::CUDAStream stream_;  // that recordings are made on
-  decltype(at::cuda::graph_pool_handle()) pool_;
+  WorkArena* arena_;
   at::Tensor position_bias_;  // of the largest bucket
   at::Tensor positions_;      // int32, 0, 1, ...
   at::Tensor input_;          // int32, the number of ids and they

@@ -69,6 +69,9 @@ class ImageInFlight {
   // bits [tokens, bits a token] that it led to, which complete the scale.
   at::Tensor Input() const;
   void Accept(const at::Tensor& bits);
+  // The codes of which Input is made, [1, tokens, bits a token]; of the first
+  // scale's there are none.
+  const at::Tensor& input_codes() const { return codes_; }
 
   // See CodeCanvas.
   at::Tensor summed_codes() const { return canvas_.summed_codes(); }

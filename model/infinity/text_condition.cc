@@ -25,6 +25,15 @@ std::int64_t TextCondition::bytes() const {
   return bytes;
 }
 
+TextCondition TextCondition::WithOwnModulations() const {
+  TextCondition copy = *this;
+  for (at::Tensor* part : {&copy.pooled, &copy.block_modulation,
+                           &copy.head_scale, &copy.head_shift}) {
+    *part = part->clone();
+  }
+  return copy;
+}
+
 TextProjection TextProjection::Take(WeightStore& weights, int text_width,
                                     int width) {
   TextProjection result;

@@ -30,6 +30,10 @@ struct TextCondition {
   at::Tensor packed;
 
   std::int64_t bytes() const;
+
+  // The same, with pooled text and modulations in memory of their own.  Keys
+  // and values are shared.
+  TextCondition WithOwnModulations() const;
 };
 
 // The text-side weights of the transformer, outside its blocks.

@@ -58,6 +58,9 @@ absl::StatusOr<std::unique_ptr<InfinityTransformer>> InfinityTransformer::Load(
   for (const std::string& name : blocks) {
     model->blocks_.push_back(
         Block::Take(weights, name, width, spec.heads, spec.mlp_width));
+    // At once, so that the memory it was in goes to the next block and no gaps
+    // are left.
+    if (!model->device().is_cpu()) model->JoinTextProduct();
   }
   model->head_ = Linear::Take(weights, "head", 2 * bits, width);
   RETURN_IF_ERROR(weights.Finish());
@@ -66,9 +69,8 @@ absl::StatusOr<std::unique_ptr<InfinityTransformer>> InfinityTransformer::Load(
   if (model->device().is_cpu()) {
     model->unconditional_rows_ = model->ProjectText(unconditional);
   } else {
-    model->JoinTextProducts();
-    model->unconditional_packed_ =
-        model->ProjectPacked(unconditional, spec.text_max_length);
+    model->unconditional_packed_ = model->Packed(
+        model->text_products_(unconditional), spec.text_max_length);
     model->unconditional_rows_ = LayersOf(model->unconditional_packed_);
   }
   return model;
@@ -81,27 +83,29 @@ std::vector<TextKeysValues> InfinityTransformer::ProjectText(
   return layers;
 }
 
-void InfinityTransformer::JoinTextProducts() {
-  std::vector<at::Tensor> weights;
-  std::vector<at::Tensor> biases;
-  for (const Block& block : blocks_) {
-    weights.push_back(block.cross_attention().keys_and_values().weight);
-    biases.push_back(block.cross_attention().keys_and_values().bias);
+void InfinityTransformer::JoinTextProduct() {
+  CrossAttention& attention = blocks_.back().cross_attention();
+  const Linear& own = attention.keys_and_values();
+  const std::int64_t outputs = own.weight.size(0);
+  if (!text_products_.weight.defined()) {
+    const std::int64_t all = spec_.depth * outputs;
+    text_products_ = {
+        .weight = at::empty({all, own.weight.size(1)}, own.weight.options()),
+        .bias = at::empty({all}, own.bias.options())};
   }
-  text_products_ = {.weight = at::cat(weights), .bias = at::cat(biases)};
-  const std::int64_t outputs = 2 * spec_.width;
-  for (std::size_t i = 0; i < blocks_.size(); ++i) {
-    const auto begin = static_cast<std::int64_t>(i) * outputs;
-    blocks_[i].cross_attention().MoveKeysAndValues(
-        {.weight = text_products_.weight.narrow(0, begin, outputs),
-         .bias = text_products_.bias.narrow(0, begin, outputs)});
-  }
+  const std::int64_t begin =
+      static_cast<std::int64_t>(blocks_.size() - 1) * outputs;
+  const Linear joined = {
+      .weight = text_products_.weight.narrow(0, begin, outputs),
+      .bias = text_products_.bias.narrow(0, begin, outputs)};
+  joined.weight.copy_(own.weight);
+  joined.bias.copy_(own.bias);
+  attention.MoveKeysAndValues(joined);
 }
 
-at::Tensor InfinityTransformer::ProjectPacked(const at::Tensor& rows,
-                                              int tokens) const {
-  return text_products_(rows)
-      .narrow(0, 0, tokens)
+at::Tensor InfinityTransformer::Packed(const at::Tensor& products,
+                                       int tokens) const {
+  return products.narrow(0, 0, tokens)
       .view({tokens, spec_.depth, 2, spec_.heads, spec_.head_width()})
       .permute({1, 2, 0, 3, 4})
       // A single token's would be contiguous already and keep all rows alive.
@@ -117,19 +121,20 @@ TextCondition InfinityTransformer::EncodeText(
 InfinityTransformer::TextRows InfinityTransformer::CondenseText(
     const at::Tensor& features, const at::Tensor& token_bias) const {
   const at::Tensor normalised = text_.Normalise(features);
+  const at::Tensor rows = text_.CrossRows(normalised);
   return {.condition = text_.Condition(normalised, token_bias),
-          .rows = text_.CrossRows(normalised)};
+          .rows = device().is_cpu() ? rows : text_products_(rows)};
 }
 
-TextCondition InfinityTransformer::CompleteText(TextRows text,
+TextCondition InfinityTransformer::CompleteText(const TextRows& text,
                                                 int tokens) const {
   HEATKV_CHECK_LE(tokens, text.rows.size(0));
-  TextCondition condition = std::move(text.condition);
+  TextCondition condition = text.condition.WithOwnModulations();
   condition.tokens = tokens;
   if (device().is_cpu()) {
     condition.layers = ProjectText(text.rows.narrow(0, 0, tokens));
   } else {
-    condition.packed = ProjectPacked(text.rows, tokens);
+    condition.packed = Packed(text.rows, tokens);
     condition.layers = LayersOf(condition.packed);
   }
   return condition;

@@ -38,6 +38,7 @@ class InfinityTransformer {
   // For whoever computes a scale in another way.
   const std::vector<Block>& blocks() const { return blocks_; }
   const at::Tensor& level_embedding() const { return level_embedding_; }
+  const Linear& word_embedding() const { return word_embedding_; }
   const Linear& head() const { return head_; }
 
   // features [tokens, text_width], 1 <= tokens <= text_max_length.
@@ -48,12 +49,14 @@ class InfinityTransformer {
   // hides the padding (AttentivePooling).
   struct TextRows {
     TextCondition condition;  // without layers
-    at::Tensor rows;          // what cross-attention sees, [rows, width]
+    // What cross-attention sees: [rows, width], or on a GPU keys and values of
+    // all layers, [rows, layers * 2 * width].
+    at::Tensor rows;
   };
   TextRows CondenseText(const at::Tensor& features,
                         const at::Tensor& token_bias) const;
-  // The text of the first `tokens` rows.
-  TextCondition CompleteText(TextRows text, int tokens) const;
+  // The text of the first `tokens` rows, in memory of its own.
+  TextCondition CompleteText(const TextRows& text, int tokens) const;
 
   // The unconditional text that stands beside a prompt of `tokens` tokens.
   TextCondition UnconditionalText(int tokens) const;
@@ -89,10 +92,11 @@ class InfinityTransformer {
   explicit InfinityTransformer(const TransformerSpec& spec) : spec_(spec) {}
   // What each layer sees of a text, from TextProjection::CrossRows.
   std::vector<TextKeysValues> ProjectText(const at::Tensor& rows) const;
-  // On a GPU: the same for all layers at once (TextCondition::packed).
-  void JoinTextProducts();
-  // Of the first `tokens` rows.
-  at::Tensor ProjectPacked(const at::Tensor& rows, int tokens) const;
+  // On a GPU: moves the last block's product for it to those of all layers,
+  // which are computed at once (TextCondition::packed).
+  void JoinTextProduct();
+  // The first `tokens` rows of what the joined products make.
+  at::Tensor Packed(const at::Tensor& products, int tokens) const;
 
   TransformerSpec spec_;
   TextProjection text_;

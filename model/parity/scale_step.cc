@@ -41,7 +41,7 @@ class CpuScaleStep : public ScaleStep {
 class CudaScaleStep : public ScaleStep {
  public:
   CudaScaleStep(const InfinityTransformer& transformer, KeyValueArena arena)
-      : arena_(std::move(arena)), group_(&transformer) {}
+      : arena_(std::move(arena)), group_(&transformer, &work_) {}
 
   absl::StatusOr<Outcome> Run(ImageInFlight& image, RecordedBits& bits,
                               const cache::StepPlan& plan,
@@ -69,6 +69,7 @@ class CudaScaleStep : public ScaleStep {
 
  private:
   KeyValueArena arena_;
+  WorkArena work_;
   GroupStep group_;
 };
 #endif

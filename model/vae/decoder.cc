@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <utility>
 
@@ -27,6 +28,7 @@ absl::StatusOr<std::unique_ptr<VaeDecoder>> VaeDecoder::Load(
   for (int level = levels - 1; level >= 0; --level) {
     const std::string prefix = absl::StrCat("decoder.up.", level);
     const int outputs = spec.base_channels * spec.channel_multipliers[level];
+    decoder->most_channels_ = std::max(decoder->most_channels_, outputs);
     Level& made = decoder->levels_.emplace_back();
     if (level < levels - 1) {
       made.doubling = DoublingConvolution::Take(
@@ -71,6 +73,15 @@ at::Tensor VaeDecoder::Begin(const at::Tensor& codes, int levels) const {
   for (int i = 0; i < levels; ++i) x = Whole(levels_[i], std::move(x));
   const bool is_all = levels == static_cast<int>(levels_.size());
   return is_all ? Output(std::move(x)) : x;
+}
+
+at::Tensor VaeDecoder::RoomForBegin(std::int64_t most_pixels) const {
+  const auto of_level =
+      static_cast<std::int64_t>(most_channels_ * input_.weight.element_size());
+  const auto of_picture =
+      static_cast<std::int64_t>(3 * c10::elementSize(at::kFloat));
+  return at::empty({most_pixels * std::max(of_level, of_picture)},
+                   input_.weight.options().dtype(at::kByte));
 }
 
 at::Tensor VaeDecoder::Finish(at::Tensor x, int levels, int tile) const {

@@ -49,8 +49,11 @@ class VaeDecoder {
   int LevelsUpTo(std::int64_t height, std::int64_t width,
                  std::int64_t most_pixels) const;
   // What the first `levels` levels make, none of them in bands; where these are
-  // all, the picture.
+  // all, the picture.  Its values lie side by side.
   at::Tensor Begin(const at::Tensor& codes, int levels) const;
+  // Bytes, on the weights' device, with room for whatever Begin makes of levels
+  // of at most `most_pixels` pixels.
+  at::Tensor RoomForBegin(std::int64_t most_pixels) const;
   // The picture from what Begin made of as many levels, which is used up.
   at::Tensor Finish(at::Tensor x, int levels, int tile) const;
 
@@ -76,6 +79,7 @@ class VaeDecoder {
   std::vector<Level> levels_;  // coarsest first
   GroupNorm output_norm_;
   Convolution output_;
+  int most_channels_ = 0;  // of a level
 };
 
 }  // namespace heatkv::model

@@ -11,8 +11,8 @@
 #include <vector>
 
 #include "base/check.h"
-#include "model/memory_plan.h"
 #include "model/vae/decoder.h"
+#include "model/vae/decoding_bytes.h"
 #include "model/vae/image_in_bands.h"
 #include "model/vae/residual_block.h"
 #include "tests/model/allocation_peak.h"

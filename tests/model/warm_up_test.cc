@@ -133,31 +133,23 @@ TEST(WarmUpTest, ComputesNoScaleOfMoreRowsThanItMay) {
               ElementsAre("0.0.2", "0.1.2", "0.0.1", "0.1.1", "0.2.1"));
 }
 
-TEST(WarmUpTest, WhatRecordingTookGoesBackBeforeWholeImagesAreMade) {
+TEST(WarmUpTest, StepsOfFewRowsAreRecordedForImagesAloneToo) {
   ModelSpec spec;
   spec.ladders = {Ladder({2, 2}, {{1, 1}, {2, 2}}),
-                  Ladder({3, 1}, {{1, 1}, {3, 1}})};
+                  Ladder({8, 8}, {{1, 1}, {8, 8}})};
   Listener model(spec);
-  const auto give_back = [&] {
-    model.calls.push_back("give back");
-    return absl::OkStatus();
-  };
   std::vector<int> progress;
-  ASSERT_TRUE(WarmUpRecorded(model, nullptr, {1}, /*recorded_rows=*/2,
-                             give_back,
-                             [&](int done, int of) {
-                               EXPECT_EQ(of, 6);
-                               progress.push_back(done);
-                             })
-                  .ok());
-  EXPECT_THAT(model.calls,
-              ElementsAre("1.0.2", "1.0.1", "1.0.2", "1.0.1", "give back",
-                          "1.0.2", "!", "1.1.2", "!", "1.0.1", "1.1.1", "!"));
-  // Alone and in company is recorded.
-  EXPECT_THAT(model.in_step, ElementsAre(1, 1, 16, 16, 16, 16, 16, 16));
-  EXPECT_THAT(progress, ElementsAre(1, 2, 3, 4, 5, 6));
+  ASSERT_TRUE(WarmUpRecorded(model, nullptr, {1}, [&](int done, int of) {
+                EXPECT_EQ(of, 4);
+                progress.push_back(done);
+              }).ok());
+  // With guidance the second scale has more than few rows.
+  EXPECT_THAT(model.calls, ElementsAre("1.0.2", "1.0.1", "1.1.1", "1.0.2", "!",
+                                       "1.1.2", "!", "1.0.1", "1.1.1", "!"));
+  EXPECT_THAT(model.in_step, ElementsAre(1, 1, 1, 16, 2, 16, 4));
+  EXPECT_THAT(progress, ElementsAre(1, 2, 3, 4));
   // Nobody need listen.
-  EXPECT_TRUE(WarmUpRecorded(model, nullptr, {0}, 2, give_back, nullptr).ok());
+  EXPECT_TRUE(WarmUpRecorded(model, nullptr, {0}, nullptr).ok());
 }
 
 ModelSpec Spec() {

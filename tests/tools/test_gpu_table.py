@@ -1,4 +1,7 @@
 """Tables of measurements."""
+import json
+import pathlib
+
 import pytest
 from gpu_table import kernels_table, parity_table, speed_table
 
@@ -37,6 +40,29 @@ def test_theirs_stand_beside_ours_and_what_failed_is_empty():
     assert cells(lines, "8 at once") == ["0.210", "–", "–"]
     assert cells(lines, "memory beyond weights") == ["1.25", "9.00", "–"]
     assert len({line.count("|") for line in lines[2:]}) == 1
+
+
+def test_the_two_ways_to_count_memory_stand_in_lines_of_their_own():
+    theirs = {"seconds_per_image": 0.98, "vae_seconds": 0.124,
+              "first_image_seconds": 11.7, "memory_beyond_weights_gb": 9.0,
+              "memory_beyond_weights_reserved_gb": 12.25}
+    in_flight = [{**RESULT["in_flight"][0], "reserved_beyond_weights_gb": 1.5}]
+    lines = list(speed_table({**RESULT, "work_arena_gb": {"taken": 0.75},
+                              "memory_beyond_weights_gb_8": 3.5,
+                              "in_flight": in_flight,
+                              "references": {"Infinity": theirs}}))
+    assert cells(lines, "memory beyond weights") == ["1.25", "9.00"]
+    assert cells(lines, "the same, 8 images") == ["3.50", "–"]
+    assert cells(lines, "reserved beyond weights") == ["1.50", "12.25"]
+    assert cells(lines, "work arena") == ["0.75", "–"]
+
+
+def test_measurements_that_are_kept_have_a_table():
+    results = pathlib.Path(__file__).parents[2] / "bench" / "results"
+    for name in ("gpu-h200.json", "gpu-8b-h200.json"):
+        with open(results / name) as file:
+            lines = list(speed_table(json.load(file)))
+        assert cells(lines, "memory beyond weights")[0] != "–"
 
 
 def test_parity_shows_the_worst_scale_and_all_bits():

@@ -24,6 +24,7 @@
 #include "model/kernels/few_rows_product.h"
 #include "model/parity/golden_folder.h"
 #include "tests/model/cached_image.h"
+#include "tests/model/cuda/scribble.h"
 #include "tests/model/random_model.h"
 
 namespace heatkv::model {
@@ -127,12 +128,13 @@ struct OneGpu {
       : transformer(model),
         arena(pool.capacity(), model.spec().head_width(), at::kBFloat16,
               model.device()),
-        group(&model) {
+        group(&model, &work) {
     group.set_attention(choice);
   }
   const InfinityTransformer& transformer;
   cache::BlockPool pool{20000};
   KeyValueArena arena;
+  WorkArena work;
   GroupStep group;
 };
 
@@ -182,6 +184,7 @@ std::vector<std::vector<at::Tensor>> OnGpu(
       images[i].Accept(forced[numbers[i]][scale].bits.to(transformer.device()));
       lists[i]->FinishStep();
     }
+    Scribble(gpu.work);
   }
   return logits;
 }
@@ -274,8 +277,8 @@ TEST_P(GroupStepTest, ImageThatIsNotFiniteFailsAlone) {
   }
 }
 
-// Texts, tables and recordings of one group stay for the next.  Recorded or
-// not, it must not see anything of those before it.
+// Texts, tables and recordings of one group stay for the next, which must not
+// see anything of those before it.
 TEST_P(GroupStepTest, LogitsAreNotOfTheGroupsThatCameBefore) {
   const double budget = 0.4;
   const double guidance = 3.0;
@@ -283,21 +286,17 @@ TEST_P(GroupStepTest, LogitsAreNotOfTheGroupsThatCameBefore) {
   for (int number = 0; number < 3; ++number) {
     truth.push_back(OnCpu(*cpu_, number, guidance, budget));
   }
-  for (const std::int64_t recorded_rows : {2048, 0}) {
-    OneGpu gpu(*gpu_);
-    gpu.group.set_recorded_rows(recorded_rows);
-    for (const std::vector<int>& numbers :
-         {std::vector<int>{0}, {1}, {2, 0, 1}, {1, 0}, {0}, {2, 0, 1}}) {
-      OneGpu fresh(*gpu_);
-      fresh.group.set_recorded_rows(recorded_rows);
-      const auto expected = OnGpu(fresh, numbers, guidance, budget, truth);
-      const auto logits = OnGpu(gpu, numbers, guidance, budget, truth);
-      for (std::size_t scale = 0; scale < logits.size(); ++scale) {
-        for (std::size_t i = 0; i < numbers.size(); ++i) {
-          EXPECT_TRUE(at::equal(logits[scale][i], expected[scale][i]))
-              << "scale " << scale << ", image " << numbers[i] << " of "
-              << numbers.size();
-        }
+  OneGpu gpu(*gpu_);
+  for (const std::vector<int>& numbers :
+       {std::vector<int>{0}, {1}, {2, 0, 1}, {1, 0}, {0}, {2, 0, 1}}) {
+    OneGpu fresh(*gpu_);
+    const auto expected = OnGpu(fresh, numbers, guidance, budget, truth);
+    const auto logits = OnGpu(gpu, numbers, guidance, budget, truth);
+    for (std::size_t scale = 0; scale < logits.size(); ++scale) {
+      for (std::size_t i = 0; i < numbers.size(); ++i) {
+        EXPECT_TRUE(at::equal(logits[scale][i], expected[scale][i]))
+            << "scale " << scale << ", image " << numbers[i] << " of "
+            << numbers.size();
       }
     }
   }
@@ -339,7 +338,8 @@ TEST_P(GroupStepTest, EqualLogitsGiveTheBitsOfTheCpu) {
       at::randn({2, 2, 1001, 2 * bits}, at::detail::createCPUGenerator(7),
                 at::TensorOptions(at::kFloat)) *
       2;
-  const GroupStep group(gpu_.get());
+  WorkArena work;
+  const GroupStep group(gpu_.get(), &work);
   GroupStep::Sampled sampled = group.Sample(members, logits.to(at::kCUDA));
   for (int number = 0; number < 2; ++number) {
     PhiloxBits source(0x123456789abcdefull, number);
@@ -354,6 +354,17 @@ TEST_P(GroupStepTest, EqualLogitsGiveTheBitsOfTheCpu) {
   sampled = group.Sample(members, broken.to(at::kCUDA));
   EXPECT_EQ(sampled.not_finite[0].item<int>(), 0);
   EXPECT_EQ(sampled.not_finite[1].item<int>(), 2);
+}
+
+TEST(GroupStepShapeTest, WhatKernelsDoNotTakeIsRefusedWithBothNumbers) {
+  TransformerSpec spec = Spec(/*heads=*/4, /*head_width=*/32);
+  EXPECT_TRUE(GroupStep::CheckShape(spec).ok());
+  spec.bits = 23;
+  spec.patchify = true;
+  EXPECT_EQ(GroupStep::CheckShape(spec).message(),
+            "a GPU takes up to 88 bits a token; the model has 92");
+  spec.bits = 22;
+  EXPECT_TRUE(GroupStep::CheckShape(spec).ok());
 }
 
 INSTANTIATE_TEST_SUITE_P(HeadWidths, GroupStepTest,
@@ -400,7 +411,8 @@ TEST(GroupStepGoldenTest, LogitsAreThoseOfTheAuthorsImplementation) {
   cache::BlockLists lists(&pool, trajectory);
   KeyValueArena arena(pool.capacity(), spec->head_width(), at::kBFloat16,
                       device);
-  GroupStep group(model.get());
+  WorkArena work;
+  GroupStep group(model.get(), &work);
   for (int scale = 0; scale < static_cast<int>(run.grids.size()); ++scale) {
     const std::int64_t tokens = run.grids[scale].tokens();
     const cache::StepPlan plan = lists.PlanStep(scale);

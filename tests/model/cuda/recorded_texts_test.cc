@@ -11,12 +11,14 @@
 #include <chrono>
 #include <cstdio>
 #include <memory>
+#include <optional>
 #include <utility>
 #include <vector>
 
 #include "base/check.h"
 #include "model/cuda/kernel_calls.h"
 #include "tests/model/cuda/kernel_inputs.h"
+#include "tests/model/cuda/scribble.h"
 #include "tests/model/random_model.h"
 
 namespace heatkv::model {
@@ -82,6 +84,7 @@ class RecordedTextsTest : public testing::Test {
     WriteSafetensors(folder_.File("e"), RandomTextWeights(text_, 6));
     cpu_ = Load(at::kCPU);
     gpu_ = Load(at::Device(at::kCUDA, 0));
+    work_.emplace();
   }
 
   Models Load(at::Device device) const {
@@ -98,9 +101,9 @@ class RecordedTextsTest : public testing::Test {
     return {*std::move(encoder), *std::move(transformer)};
   }
 
-  RecordedTexts Texts() const {
-    return RecordedTexts(gpu_.encoder.get(), gpu_.transformer.get(),
-                         kMaxTokens);
+  RecordedTexts Texts() {
+    return RecordedTexts(gpu_.encoder.get(), gpu_.transformer.get(), kMaxTokens,
+                         &*work_);
   }
 
   const c10::InferenceMode inference_mode_;
@@ -109,6 +112,7 @@ class RecordedTextsTest : public testing::Test {
   TextEncoderSpec text_;
   Models cpu_;
   Models gpu_;
+  std::optional<WorkArena> work_;
 };
 
 TEST_F(RecordedTextsTest, ATextIsThatOfItsOwnLengthBesideEveryBorder) {
@@ -135,11 +139,15 @@ TEST_F(RecordedTextsTest, ATextsBytesAreNotOfThoseThatCameBefore) {
   RecordedTexts texts = Texts();
   std::vector<TextCondition> first;
   const std::vector<int> lengths = {1, 9, 32, 33, 64, 65, kMaxTokens};
-  for (const int tokens : lengths) first.push_back(texts.Encode(Ids(tokens)));
+  for (const int tokens : lengths) {
+    first.push_back(texts.Encode(Ids(tokens)));
+    Scribble(*work_);
+  }
   // Later texts leave those that are there alone, and are the same again.
   for (int i = static_cast<int>(lengths.size()) - 1; i >= 0; --i) {
     const TextCondition again = texts.Encode(Ids(lengths[i]));
     EXPECT_TRUE(SameBytes(again, first[i])) << lengths[i];
+    EXPECT_TRUE(again.packed.isfinite().all().item<bool>());
   }
   for (std::size_t i = 0; i < lengths.size(); ++i) {
     RecordedTexts fresh = Texts();
@@ -186,7 +194,8 @@ TEST_F(RecordedTextsTest, AtFullSizeATextIsThatOfItsOwnLength) {
       transformer, WeightStore::Random(2, transformer.depth, options));
   ASSERT_TRUE(loaded.ok()) << loaded.status();
   const Models models{*std::move(encoder), *std::move(loaded)};
-  RecordedTexts texts(models.encoder.get(), models.transformer.get(), 512);
+  RecordedTexts texts(models.encoder.get(), models.transformer.get(), 512,
+                      &*work_);
   texts.RecordAll();
   for (const int tokens : {20, 50, 100, 200, 512}) {
     const std::vector<int> ids = Ids(tokens);
