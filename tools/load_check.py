@@ -33,6 +33,7 @@ from machine import machine
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SEED = 20
 POOL_IMAGES = 6  # of the largest tier, with guidance
+MOST_IMAGES = 3  # of a request
 SAMPLE_SECONDS = 0.1
 SETTLE_SECONDS = 20
 START_SECONDS = 600  # sanitizers are slow
@@ -61,7 +62,7 @@ def mixed_requests(count, capabilities):
             "tier": tiers[i % len(tiers)],
             "aspect": size["aspect"],
             "pixel_class": size["pixel_class"],
-            "n": draw.choices([1, 2, 3], weights=[75, 17, 8])[0],
+            "n": draw.choices(range(1, MOST_IMAGES + 1), weights=[75, 17, 8])[0],
             "guidance": draw.choices([model["default_guidance"], 1], [70, 30])[0],
             "priority": draw.choice(["low", "normal", "high"]),
             "tenant": draw.choice(["", "studio", "nightly"]),
@@ -262,14 +263,15 @@ def settle(sampler):
         time.sleep(SAMPLE_SECONDS)
 
 
-def configuration(folder, pool_bytes, flags):
+def configuration(folder, pool_bytes, queued_bytes, flags):
     file = folder / "server.yaml"
     file.write_text(
         f"cache: {{pool: {pool_bytes} B}}\n"
         f"scheduling: {{policy: {flags.policy}}}\n"
         f"limits: {{max_queued_requests: {4 * flags.requests}, "
-        "max_request_time: 30 min}\n"
+        f"max_queued_bytes: {queued_bytes} B, max_request_time: 30 min}}\n"
         "stall_timeout: 60 s\n"
+        f"warm_up: {flags.warm_up}\n"
     )
     return file
 
@@ -373,6 +375,12 @@ def main():
     )
     parser.add_argument("--requests", type=int, default=64)
     parser.add_argument("--policy", choices=["latency", "preview"], default="latency")
+    parser.add_argument(
+        "--warm_up",
+        choices=["true", "first", "false"],
+        default="true",
+        help="false: on a GPU steps are recorded while others are being served",
+    )
     parser.add_argument("--cancel_share", type=float, default=0.2)
     parser.add_argument("--slow_share", type=float, default=0.1)
     parser.add_argument("--vanish_share", type=float, default=0.0)
@@ -401,7 +409,8 @@ def main():
         for cost in size["tiers"]
     )
     pool_bytes = POOL_IMAGES * largest // devices
-    config = configuration(flags.out, pool_bytes, flags)
+    queued_bytes = flags.requests * MOST_IMAGES * largest
+    config = configuration(flags.out, pool_bytes, queued_bytes, flags)
     with start(f"--config={config}") as server:
         good = check(flags, server, capabilities, pool_bytes)
     sys.exit(0 if good else 1)
