@@ -63,8 +63,10 @@ absl::StatusOr<ConfigOutcome> LiveConfig::Apply(const std::string& yaml,
   outcome.changes = CompareConfigs(config_, config);
   RETURN_IF_ERROR(CheckChanges(outcome.changes));
   ASSIGN_OR_RETURN(
-      const std::int64_t blocks,
+      std::int64_t blocks,
       CountPoolBlocks(config, options_.device_bytes, options_.folder));
+  // What suits the device was found out at the start.
+  if (config.pool.is_automatic()) blocks = engine_->pool_blocks();
   std::shared_ptr<const ScheduleBook> book = engine_->schedules();
   const std::int64_t block_bytes = book->geometry().block_bytes();
   if (blocks > engine_->pool_blocks()) {

@@ -1,5 +1,6 @@
 #include "server/config/capacity.h"
 
+#include <algorithm>
 #include <optional>
 
 #include "absl/status/status.h"
@@ -47,6 +48,22 @@ std::string SizeOf(const model::ModelSpec& spec,
 }
 
 }  // namespace
+
+std::int64_t AutomaticPoolBlocks(const model::ModelSpec& spec,
+                                 const ScheduleBook& book,
+                                 absl::string_view tier, int images,
+                                 std::int64_t left_bytes, std::int64_t least) {
+  const std::optional<int> number = book.FindTier(tier);
+  HEATKV_CHECK(number.has_value()) << tier;
+  std::int64_t peak = 0;
+  for (int ladder = 0; ladder < static_cast<int>(spec.ladders.size());
+       ++ladder) {
+    peak = std::max<std::int64_t>(
+        peak, book.plan(ladder, *number).guided->peak_blocks());
+  }
+  const std::int64_t room = left_bytes / 10 * 9 / book.geometry().block_bytes();
+  return std::max(least, std::min(images * peak, room));
+}
 
 std::string DescribeShortage(const model::ModelSpec& spec,
                              const ScheduleBook& book, absl::string_view tier,

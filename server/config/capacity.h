@@ -28,6 +28,15 @@ absl::StatusOr<std::int64_t> PoolBlocks(const PoolSize& pool,
                                         std::int64_t device_bytes,
                                         const cache::CacheGeometry& geometry);
 
+// Blocks of a pool that is as large as suits a GPU: what `images` images hold
+// at their peaks, of the size that needs most, on tier `tier` under guidance;
+// at most nine tenths of `left_bytes`, which everything else leaves of the
+// memory; at least `least`.  REQUIRES: the book has the tier.
+std::int64_t AutomaticPoolBlocks(const model::ModelSpec& spec,
+                                 const ScheduleBook& book,
+                                 absl::string_view tier, int images,
+                                 std::int64_t left_bytes, std::int64_t least);
+
 // One line for each size and tier:
 //   pool 256.0 MiB holds 182 standard images at 128x128 (1.4 MiB each, ...)
 std::string DescribeCapacity(const model::ModelSpec& spec,

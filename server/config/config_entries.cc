@@ -59,9 +59,10 @@ std::string KeyText(const std::string& name) {
 }
 
 std::string PoolText(const PoolSize& pool) {
+  if (pool.is_automatic()) return "auto";
   return pool.fraction.has_value()
              ? absl::StrFormat("\"%.15g %%\"", 100 * *pool.fraction)
-             : BytesText(pool.bytes);
+             : BytesText(*pool.bytes);
 }
 
 std::string PlaceText(TextEncoderDevice place) {

@@ -293,14 +293,16 @@ int ServerConfig::gpu() const {
 }
 
 std::int64_t PoolSize::Resolve(std::int64_t device_bytes) const {
+  constexpr std::int64_t kAutomatic = std::int64_t{256} << 20;
   return fraction.has_value()
              ? static_cast<std::int64_t>(std::floor(*fraction * device_bytes))
-             : bytes;
+             : bytes.value_or(kAutomatic);
 }
 
 absl::StatusOr<PoolSize> ParsePoolSize(absl::string_view text) {
   PoolSize size;
   absl::string_view stripped = absl::StripAsciiWhitespace(text);
+  if (stripped == "auto") return size;
   if (absl::ConsumeSuffix(&stripped, "%")) {
     double percent = 0;
     if (!absl::SimpleAtod(stripped, &percent) || !(percent > 0) ||
@@ -312,7 +314,7 @@ absl::StatusOr<PoolSize> ParsePoolSize(absl::string_view text) {
     return size;
   }
   ASSIGN_OR_RETURN(size.bytes, ParseBytes(text));
-  if (size.bytes < 1) {
+  if (*size.bytes < 1) {
     return absl::InvalidArgumentError("the pool must have 1 byte or more");
   }
   return size;

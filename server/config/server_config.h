@@ -23,18 +23,21 @@
 
 namespace heatkv::server {
 
-// Bytes, or a fraction of the device's memory.
+// Bytes, or a fraction of the device's memory; or neither: what suits the
+// device (AutomaticPoolBlocks).
 struct PoolSize {
-  std::int64_t bytes = std::int64_t{256} << 20;
+  std::optional<std::int64_t> bytes;
   std::optional<double> fraction;  // in (0, 1]; then `bytes` means nothing
 
-  // The bytes on a device with `device_bytes` of memory.
+  bool is_automatic() const { return !bytes && !fraction; }
+  // The bytes on a device with `device_bytes` of memory; at least so many if
+  // the size is automatic.
   std::int64_t Resolve(std::int64_t device_bytes) const;
 
   friend bool operator==(const PoolSize&, const PoolSize&) = default;
 };
 
-// "256 MiB" or "25 %".
+// "auto", "256 MiB" or "25 %".
 absl::StatusOr<PoolSize> ParsePoolSize(absl::string_view text);
 
 // "none" or a seed.

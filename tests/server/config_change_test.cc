@@ -34,7 +34,7 @@ TEST(ConfigChangeTest, NamesEveryKeyThatDiffersWithBothValues) {
       ElementsAre(
           ConfigDifference{"listen", "\"127.0.0.1:50051\"", "\"0.0.0.0:1\"",
                            false},
-          ConfigDifference{"cache.pool", "256 MiB", "\"7 %\"", true},
+          ConfigDifference{"cache.pool", "auto", "\"7 %\"", true},
           ConfigDifference{"tiers.high", "0.2", "0.3", true},
           ConfigDifference{"tiers.mini", "", "0.08", true},
           ConfigDifference{"scheduling.policy", "latency", "preview", true},

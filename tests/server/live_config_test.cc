@@ -129,6 +129,18 @@ TEST_F(LiveConfigTest, WhatTheCommandLineDecidedIsNoChange) {
   EXPECT_TRUE(outcome->changes.empty());
 }
 
+TEST_F(LiveConfigTest, AnAutomaticPoolIsAllThatWasAllocated) {
+  ServerConfig next = config_;
+  next.pool.bytes = 300 * 1024;
+  ASSERT_TRUE(live_->Apply(ToYaml(next), false).ok());
+  EXPECT_EQ(engine_->scheduler_options().limit_blocks, 300);
+  next.pool = {};
+  const auto outcome = live_->Apply(ToYaml(next), false);
+  ASSERT_TRUE(outcome.ok()) << outcome.status();
+  EXPECT_THAT(Keys(*outcome), ElementsAre("cache.pool"));
+  EXPECT_EQ(engine_->scheduler_options().limit_blocks, kBlocks);
+}
+
 TEST_F(LiveConfigTest, BringsEveryLiveKeyToTheEngine) {
   ServerConfig next = config_;
   next.pool.bytes = 300 * 1024;

@@ -291,6 +291,10 @@ TEST(ServerConfigTest, ParsesPoolSizes) {
   EXPECT_EQ(ParsePoolSize("25 %")->Resolve(1000), 250);
   EXPECT_EQ(ParsePoolSize("100%")->Resolve(1000), 1000);
   EXPECT_EQ(ParsePoolSize("2 KiB")->Resolve(1000), 2048);
+  EXPECT_FALSE(ParsePoolSize("2 KiB")->is_automatic());
+  EXPECT_FALSE(ParsePoolSize("25 %")->is_automatic());
+  EXPECT_TRUE(ParsePoolSize("auto")->is_automatic());
+  EXPECT_EQ(ParsePoolSize("auto")->Resolve(1000), 256 << 20);
   for (const char* bad : {"", "0 B", "0 %", "101 %", "-1 MiB", "12", "1 MB"}) {
     EXPECT_FALSE(ParsePoolSize(bad).ok()) << bad;
   }
@@ -332,6 +336,33 @@ TEST(CapacityTest, SaysThatThePoolIsTooSmallForAnImage) {
                          ".0 KiB, but an image of 24x24 on tier \"full\" under "
                          "guidance needs ",
                          peak, ".0 KiB"));
+}
+
+TEST(CapacityTest, AnAutomaticPoolHoldsAllThatRunIfThereIsRoom) {
+  model::ModelSpec spec = model::FakeModel::MakeSpec();
+  const cache::Grid side = {40, 40};
+  spec.ladders.push_back(
+      {"1:1", "large", side,
+       cache::ScaleLadder::Create({{1, 1}, {2, 2}, {20, 20}, side}, 1)
+           .value()});
+  const auto book =
+      ScheduleBook::Create(spec, cache::CacheGeometry{2, 2, 8, 4}, nullptr,
+                           {{"full", cache::Budget::Full()}},
+                           [](const cache::Schedule&) { return ""; });
+  ASSERT_TRUE(book.ok());
+  const int large = static_cast<int>(spec.ladders.size()) - 1;
+  const std::int64_t peak = book->plan(large, 0).guided->peak_blocks();
+  ASSERT_GT(peak, book->plan(0, 0).guided->peak_blocks());
+  const std::int64_t block = book->geometry().block_bytes();
+  const auto blocks = [&](std::int64_t left_blocks, std::int64_t least) {
+    return AutomaticPoolBlocks(spec, *book, "full", /*images=*/10,
+                               left_blocks * block, least);
+  };
+  EXPECT_EQ(blocks(100 * peak, 1), 10 * peak);
+  EXPECT_EQ(blocks(10 * peak, 1), 9 * peak);
+  EXPECT_EQ(blocks(20, 1), 18);
+  EXPECT_EQ(blocks(20, 50), 50);
+  EXPECT_EQ(blocks(-1000, 50), 50);
 }
 
 TEST(CapacityTest, RefusesAPoolSmallerThanABlock) {
