@@ -2,7 +2,6 @@
 
 #include <ATen/ATen.h>
 
-#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -45,13 +44,9 @@ void ImageInFlight::Accept(const at::Tensor& bits) {
 
 at::Tensor ImageInFlight::ShownCodes() const {
   HEATKV_CHECK_GT(next_scale_, 0);
-  for (int scale = next_scale_ - 1; scale + 1 < num_scales(); ++scale) {
-    const cache::Grid& grid = options_.grids[scale];
-    if (std::min(grid.height, grid.width) >= kLeastShown) {
-      return canvas_.CodesFor(grid);
-    }
-  }
-  return canvas_.summed_codes();
+  return next_scale_ < num_scales()
+             ? canvas_.CodesFor(options_.grids[next_scale_ - 1])
+             : canvas_.summed_codes();
 }
 
 absl::StatusOr<ImageInFlight::ScaleResult> ImageInFlight::Step(

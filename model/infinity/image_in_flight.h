@@ -78,10 +78,8 @@ class ImageInFlight {
 
   // What to decode to show the image: after the last scale the summed codes,
   // before it those in the size of the scale that is done, which costs a
-  // fraction; of small scales in that of the first one with kLeastShown cells a
-  // side.  REQUIRES: a scale is done.
+  // fraction.  REQUIRES: a scale is done.
   at::Tensor ShownCodes() const;
-  static constexpr int kLeastShown = 4;
 
  private:
   const InfinityTransformer* transformer_;

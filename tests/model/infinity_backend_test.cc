@@ -196,18 +196,15 @@ TEST_F(InfinityBackendTest, PreviewsAreDecodedFromTheFirstScaleOn) {
 }
 
 TEST_F(InfinityBackendTest, PreviewsAreAsLargeAsTheirScale) {
-  // Two pixels a token; small scales are shown like the first one of at least
-  // 4x4, which in the second ladder is the last.
-  const std::vector<std::vector<int>> heights = {{8, 8, 8, 8, 10, 12},
-                                                 {12, 12, 12, 12, 12, 12}};
+  constexpr int kPixelsAToken = 2;
   for (int ladder = 0; ladder < 2; ++ladder) {
     Running image = Start("a red fox", ladder, Knobs(1));
-    for (const int height : heights[ladder]) {
+    for (const cache::Grid& grid : spec_.ladders[ladder].ladder.grids()) {
       ASSERT_TRUE(Step({&image}).ok());
       const auto shown = model_->Decode(*image.state);
       ASSERT_TRUE(shown.ok()) << shown.status();
-      EXPECT_EQ(shown->height, height);
-      EXPECT_EQ(shown->width, ladder == 0 ? height : 8);
+      EXPECT_EQ(shown->height, kPixelsAToken * grid.height);
+      EXPECT_EQ(shown->width, kPixelsAToken * grid.width);
     }
   }
 }

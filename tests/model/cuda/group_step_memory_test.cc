@@ -14,6 +14,7 @@
 #include "model/cuda/memory_report.h"
 #include "model/memory_plan.h"
 #include "tests/model/cached_image.h"
+#include "tests/model/infinity_2b.h"
 #include "tests/model/random_model.h"
 
 namespace heatkv::model {
@@ -24,24 +25,12 @@ TEST(GroupStepMemoryTest, TheLargestStepTakesWhatIsPlanned) {
   if (CudaDevices() == 0) GTEST_SKIP() << "no CUDA device";
   const c10::InferenceMode inference_mode;
   const at::Device device(at::kCUDA, 0);
-  ModelSpec spec;
-  spec.transformer = {.files = {},
-                      .depth = 2,
-                      .width = 2048,
-                      .heads = 16,
-                      .mlp_width = 8192,
-                      .bits = 32,
-                      .patchify = false,
-                      .text_width = 64,
-                      .text_max_length = 8,
-                      .level_embeddings = 15};
+  ModelSpec spec = Infinity2b();
+  spec.transformer.depth = 2;
   spec.vae.channel_multipliers = {1};
   const std::vector<cache::Grid> grids = {{1, 1}, {24, 24}, {64, 64}};
-  spec.ladders.push_back(
-      {.aspect = "1:1",
-       .pixel_class = "x",
-       .rope_grid = grids.back(),
-       .ladder = *cache::ScaleLadder::Create(grids, /*sink_scales=*/1)});
+  spec.ladders[0].ladder =
+      *cache::ScaleLadder::Create(grids, /*sink_scales=*/1);
   auto loaded = InfinityTransformer::Load(
       spec.transformer, WeightStore::Random(1, spec.transformer.depth,
                                             {.device = device,

@@ -22,6 +22,7 @@
 #include "model/vae/decoding_bytes.h"
 #include "tests/model/cuda/kernel_inputs.h"
 #include "tests/model/cuda/scribble.h"
+#include "tests/model/infinity_2b.h"
 
 namespace heatkv::model {
 namespace {
@@ -89,9 +90,7 @@ TEST_F(RecordedDecoderTest, ItsPicturesAreThoseOfTheDecoderByteByByte) {
 
 // With the sizes of three pictures of a megapixel and of three previews.
 TEST_F(RecordedDecoderTest, DecodingsOfAllSizesHaveTheArenaThatIsPlanned) {
-  VaeSpec spec;
-  spec.base_channels = 128;
-  spec.channel_multipliers = {1, 2, 4, 4, 4};
+  const VaeSpec spec = Infinity2b().vae;
   const auto vae = Load(spec);
   constexpr int kTile = 512;
   const std::vector<std::pair<int, int>> sizes = {

@@ -19,6 +19,7 @@
 #include "model/cuda/kernel_calls.h"
 #include "tests/model/cuda/kernel_inputs.h"
 #include "tests/model/cuda/scribble.h"
+#include "tests/model/infinity_2b.h"
 #include "tests/model/random_model.h"
 
 namespace heatkv::model {
@@ -169,22 +170,9 @@ TEST_F(RecordedTextsTest, OtherTokensBehindTheTextDoNotCount) {
 
 // Flan-T5-XL, and a transformer of the true width.
 TEST_F(RecordedTextsTest, AtFullSizeATextIsThatOfItsOwnLength) {
-  TransformerSpec transformer;
+  TransformerSpec transformer = Infinity2b().transformer;
   transformer.depth = 2;
-  transformer.width = 2048;
-  transformer.heads = 16;
-  transformer.mlp_width = 8192;
-  transformer.bits = 32;
-  transformer.text_width = 2048;
-  transformer.text_max_length = 512;
-  transformer.level_embeddings = 15;
-  TextEncoderSpec text;
-  text.vocabulary = 32128;
-  text.width = 2048;
-  text.heads = 32;
-  text.head_width = 64;
-  text.layers = 24;
-  text.mlp_width = 5120;
+  const TextEncoderSpec text = Infinity2b().text_encoder;
   const WeightStore::Options options = {.device = at::Device(at::kCUDA, 0),
                                         .dtype = at::kFloat,
                                         .matrix_dtype = at::kBFloat16};

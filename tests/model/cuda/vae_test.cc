@@ -19,6 +19,7 @@
 #include "model/vae/decoding_bytes.h"
 #include "model/vae/group_norm.h"
 #include "tests/model/cuda/kernel_inputs.h"
+#include "tests/model/infinity_2b.h"
 #include "tests/model/random_model.h"
 
 namespace heatkv::model {
@@ -167,9 +168,7 @@ TEST_F(VaeOnGpuTest, APictureInBandsIsTheWholeOneAndTheCpus) {
 }
 
 TEST_F(VaeOnGpuTest, AMegapixelTakesNoMoreMemoryThanPlanned) {
-  VaeSpec spec;
-  spec.base_channels = 128;
-  spec.channel_multipliers = {1, 2, 4, 4, 4};
+  const VaeSpec spec = Infinity2b().vae;
   auto vae = VaeDecoder::Load(spec, 32,
                               WeightStore::Random(1, /*blocks=*/0, On(Gpu())));
   ASSERT_TRUE(vae.ok()) << vae.status();
