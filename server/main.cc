@@ -229,16 +229,9 @@ absl::StatusOr<ServingPlan> MakePlan(const ServerConfig& config,
   *fault = StartFault::kConfiguration;
   plan.devices = std::move(devices);
   ASSIGN_OR_RETURN(plan.memory, AccountForMemory(plan));
-  if (!config.pool.is_automatic() || !config.is_on_gpu()) return plan;
-  std::int64_t left = std::numeric_limits<std::int64_t>::max();
-  for (std::size_t i = 0; i < plan.devices.size(); ++i) {
-    left = std::min(left, plan.memory[i].left());
+  if (FitPool(&plan)) {
+    ASSIGN_OR_RETURN(plan.memory, AccountForMemory(plan));
   }
-  left += plan.pool_blocks * plan.book->geometry().block_bytes();
-  plan.pool_blocks =
-      AutomaticPoolBlocks(plan.folder.spec, *plan.book, config.default_tier,
-                          config.max_running_images, left, plan.pool_blocks);
-  ASSIGN_OR_RETURN(plan.memory, AccountForMemory(plan));
   return plan;
 }
 

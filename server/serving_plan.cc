@@ -1,8 +1,11 @@
 #include "server/serving_plan.h"
 
+#include <algorithm>
 #include <filesystem>
+#include <limits>
 #include <utility>
 
+#include "base/check.h"
 #include "base/status_macros.h"
 #include "calibration/schedule_file.h"
 #include "server/config/capacity.h"
@@ -61,6 +64,21 @@ absl::StatusOr<std::int64_t> CountPoolBlocks(const ServerConfig& config,
                                              const ModelFolder& folder) {
   return PoolBlocks(config.pool, device_bytes,
                     GeometryOf(folder.spec, config.cache_dtype_in_use()));
+}
+
+bool FitPool(ServingPlan* plan) {
+  const ServerConfig& config = plan->config;
+  if (!config.pool.is_automatic() || !config.is_on_gpu()) return false;
+  HEATKV_CHECK_GE(plan->memory.size(), plan->devices.size());
+  std::int64_t left = std::numeric_limits<std::int64_t>::max();
+  for (std::size_t i = 0; i < plan->devices.size(); ++i) {
+    left = std::min(left, plan->memory[i].left());
+  }
+  left += plan->pool_blocks * plan->book->geometry().block_bytes();
+  plan->pool_blocks =
+      AutomaticPoolBlocks(plan->folder.spec, *plan->book, config.default_tier,
+                          config.max_running_images, left, plan->pool_blocks);
+  return true;
 }
 
 SchedulerOptions SchedulingOf(const ServerConfig& config,

@@ -50,6 +50,11 @@ absl::StatusOr<std::int64_t> CountPoolBlocks(const ServerConfig& config,
                                              std::int64_t device_bytes,
                                              const ModelFolder& folder);
 
+// Where the configuration leaves the size of a GPU's pool open, gives the plan
+// one that fits beside everything else in its devices' memory, and returns
+// true: the memory has to be accounted for again.  REQUIRES: it has been.
+bool FitPool(ServingPlan* plan);
+
 // How the configuration schedules within a pool of `limit_blocks`.
 SchedulerOptions SchedulingOf(const ServerConfig& config,
                               std::int64_t limit_blocks);

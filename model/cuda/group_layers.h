@@ -28,12 +28,12 @@ at::Tensor GroupInput(const InfinityTransformer& transformer, int scale,
 
 // x is GroupInput's, or any [rows, tokens, width], and is used up.
 // `rotations` float32 [tokens, head width / 2, 2].  Staging gets `staging_rows`
-// rows, at least tables.most_staging_rows().  most_keys bounds the keys of a
-// sequence and must be the same for every group at this scale.  Nothing but
-// tensors on the GPU is read that could differ between groups of one shape, so
-// the work can be recorded.  The head's product, cuBLAS's, has the shape of
-// `head_rows` rows, at least as many as there are.  Returns float32
-// [rows, tokens, 2 * bits a token].
+// rows, at least as many as a layer's sequences have keys.  most_keys bounds
+// the keys of a sequence and must be the same for every group at this scale.
+// Nothing but tensors on the GPU is read that could differ between groups of
+// one shape, so the work can be recorded.  The head's product, cuBLAS's, has
+// the shape of `head_rows` rows, at least as many as there are.  Returns
+// float32 [rows, tokens, 2 * bits a token].
 at::Tensor GroupLogits(const InfinityTransformer& transformer, at::Tensor x,
                        const GroupModulations& modulations,
                        const at::Tensor& rotations, const StepTables& tables,

@@ -49,8 +49,6 @@ class WorkArena {
   // there are not so many.  REQUIRES: nothing of the arena is in use.
   void Reserve(std::int64_t bytes);
 
-  const c10::cuda::CUDAStream& stream() const { return stream_; }
-
   // Records what `body` enqueues and returns what it returns.  REQUIRES: there
   // is a Use, and `body` has been computed in it before, by which libraries set
   // themselves up and the arena has what they keep beside it.  Throws what
@@ -65,7 +63,7 @@ class WorkArena {
 
   // What they keep for a thread and a stream, beside the arena.
   void SetUpLibraries();
-  // Has the allocator take what is wanted on stream() from the pool.
+  // Has the allocator take what is wanted on the stream from the pool.
   void Open();
   void Close();
   // Ends a capture that has failed, wherever it has.

@@ -114,6 +114,32 @@ class LiveConfigTest : public testing::Test {
   std::vector<ServerConfig> changes_;
 };
 
+TEST(FitPoolTest, APoolOfNoSizeFitsIntoTheFullestGpu) {
+  ServingPlan plan;
+  plan.config.default_tier = "full";
+  plan.config.tiers = {{"full", cache::Budget::Full()}};
+  plan.config.max_running_images = 1000;
+  plan.folder = FakeFolder();
+  plan.book = *MakeScheduleBook(plan.config, plan.folder);
+  const std::int64_t block = plan.book->geometry().block_bytes();
+  plan.pool_blocks = 20;
+  plan.devices = {"cuda:0", "cuda:1"};
+  for (const int left : {300, 80}) {
+    model::MemoryAccount& account = plan.memory.emplace_back();
+    account.parts = {{.name = "block pool", .bytes = 20 * block}};
+    account.available = account.total() + left * block;
+  }
+  EXPECT_FALSE(FitPool(&plan));  // on the CPU
+  EXPECT_EQ(plan.pool_blocks, 20);
+  plan.config.device = "cuda:0,cuda:1";
+  EXPECT_TRUE(FitPool(&plan));
+  EXPECT_EQ(plan.pool_blocks, 90);  // nine tenths of 80 and 20
+  plan.pool_blocks = 20;
+  plan.config.pool.bytes = 20 * block;
+  EXPECT_FALSE(FitPool(&plan));
+  EXPECT_EQ(plan.pool_blocks, 20);
+}
+
 std::vector<std::string> Keys(const ConfigOutcome& outcome) {
   std::vector<std::string> keys;
   for (const auto& change : outcome.changes) keys.push_back(change.key);
